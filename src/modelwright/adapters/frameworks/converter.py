@@ -1,0 +1,96 @@
+"""The jailed process that opens one pickled model, converts it, and writes the result as plain files.
+
+``python -I -m modelwright.adapters.frameworks.converter SCRATCH MODEL PARENT_PID``; SCRATCH holds ``request.json``.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelwright.adapters.frameworks import exchange, jail
+from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.record_codec import from_json, parse_json
+from modelwright.ports.framework import Conversion
+
+
+def main(arguments: list[str]) -> int:
+    """Convert; 0 when a result (a conversion or an error in words) was written."""
+    scratch, model, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    jail.tie_to_parent(parent)
+    limits = from_json(dict[str, Any], parse_json((scratch / "request.json").read_bytes(), "request"), "request")
+    _import_trusted()
+    level = jail.enter(
+        scratch,
+        memory_bytes=int(limits["memory_bytes"]),
+        cpu_seconds=int(limits["cpu_seconds"]),
+        file_bytes=int(limits["file_bytes"]),
+    )
+    try:
+        exchange.write_conversion(scratch, _convert(scratch, model, str(limits["target"]), "; ".join(level)))
+    except ModelwrightError as error:
+        exchange.write_error(scratch, error)
+    return 0
+
+
+def _import_trusted() -> None:
+    """Load what conversion needs before the jail closes: nothing of it has to be found from inside."""
+    import joblib  # noqa: F401 - loaded for those who import it later
+    import onnxruntime
+    import pandas as pd  # noqa: F401
+    import skl2onnx  # noqa: F401
+
+    from modelwright.adapters.frameworks import sklearn_convert  # noqa: F401
+
+    onnxruntime.disable_telemetry_events()
+
+
+def _convert(scratch: Path, path: Path, target: str, level: str) -> Conversion:
+    from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: after the parent is watched
+
+    rows = scratch / "rows.npz"
+    examples = exchange.read_table(rows) if rows.is_file() else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = _open(path, level)
+    conversion = convert(model, examples, target=target)
+    notes = {"isolation": level}
+    said = [str(warning.message).split(".")[0] for warning in caught if "Version" in warning.category.__name__]
+    if said:
+        notes["versions"] = said[0]
+    return replace(conversion, notes=conversion.notes | notes)
+
+
+def _open(path: Path, level: str) -> Any:
+    import joblib  # lazy: as above
+
+    try:
+        return joblib.load(path)
+    except ModuleNotFoundError as error:
+        raise BadInputError(
+            "pack.unreadable-model",
+            f"{path.name!r} needs the module {error.name!r}, which is not installed here.",
+            why="The model was saved where that module was.",
+            fix="Install the module beside modelwright, or pack the model in the program that trained it.",
+        ) from error
+    except PermissionError as error:
+        raise BadInputError(
+            "pack.unreadable-model",
+            f"{path.name!r} tried what the jail refuses when it was opened.",
+            why=f"{error}. In force: {level}.",
+            fix="Do not use this file unless you know what it does.",
+        ) from error
+    except BaseException as error:
+        raise BadInputError(
+            "pack.unreadable-model",
+            f"{path.name!r} cannot be opened as a pickled model.",
+            why=f"{type(error).__name__}: {str(error)[:300] or 'the file ends too early'}.",
+            fix="Save the model with joblib.dump, by the same versions of its libraries.",
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

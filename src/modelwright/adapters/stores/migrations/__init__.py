@@ -1,0 +1,1 @@
+"""Alembic's migrations of the registry, run by ``open_database``."""

@@ -1,0 +1,140 @@
+"""Packages as directories and as one-file zips (``.mw``): reading is hardened, writing is atomic."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelwright.adapters.stores.package_readers import DirectoryReader, ZipReader
+from modelwright.core.errors import BadInputError, ConflictError, NotFoundError
+from modelwright.core.package import Package, canonical_json
+from modelwright.core.package_codec import MANIFEST, open_from
+
+MAX_BYTES = 2 * 2**30
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def open_path(path: Path, *, max_bytes: int = MAX_BYTES) -> Package:
+    """The package in a directory or a ``.mw`` zip, read lazily: a file's bytes come when they are asked for.
+
+    Raises:
+        NotFoundError: ``package.not-found``.
+        BadInputError: ``package.unreadable``, ``package.not-a-package``.
+        CorruptError: ``package.malformed``, ``package.unsafe-entry``, ``package.corrupt`` and as
+            :func:`modelwright.core.package_codec.open_from`.
+        TooLargeError: ``package.too-large``.
+    """
+    if path.is_dir():
+        return open_from(DirectoryReader(path, max_bytes).read)
+    if not path.exists():
+        raise NotFoundError(
+            "package.not-found", f"There is no package at {path}.", fix="Check the path; a package ends in .mw."
+        )
+    return open_from(ZipReader(path, max_bytes).read)
+
+
+def write_zip(package: Package, path: Path) -> None:
+    """Write the package as one file, atomically: sorted entries, a fixed date, so equal packages give equal bytes.
+
+    Raises:
+        BadInputError: ``package.unwritable``.
+    """
+    with _writing(path):
+        part = _beside(path)
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                    for name, content in _contents(package):
+                        entry = zipfile.ZipInfo(name, _EPOCH)
+                        entry.create_system = 3
+                        entry.external_attr = (stat.S_IFREG | 0o600) << 16
+                        archive.writestr(entry, content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+            _sync_directory(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_directory(package: Package, path: Path) -> None:
+    """Write the package as a directory, whole or not at all. A package already there is replaced.
+
+    Raises:
+        ConflictError: ``package.directory-not-empty`` when something that is no package is there.
+        BadInputError: ``package.unwritable``.
+    """
+    with _writing(path):
+        replacing = path.is_dir() and any(path.iterdir())
+        if path.exists() and (not path.is_dir() or (replacing and not (path / MANIFEST).is_file())):
+            raise ConflictError(
+                "package.directory-not-empty",
+                f"{path} holds something that is not a package.",
+                fix="Give a new or empty directory, or a file name ending in .mw.",
+            )
+        part, old = _beside(path), _beside(path)
+        try:
+            _fill(package, part)
+            if replacing:
+                path.rename(old)
+            part.rename(path)
+            _sync_directory(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _contents(package: Package) -> Iterator[tuple[str, bytes]]:
+    """Every file, verified, by name; the manifest first, so that a reader of a stream meets it first."""
+    yield MANIFEST, canonical_json(package.manifest.to_json())
+    for name in sorted(package.manifest.files):
+        yield name, package.read(name)
+
+
+def _fill(package: Package, root: Path) -> None:
+    root.mkdir(mode=0o700)
+    made = {root}
+    contents = list(_contents(package))
+    for name, content in contents[1:] + contents[:1]:  # the manifest last: it vouches for the rest
+        path = root / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.add(path.parent)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for directory in made:
+        _sync_directory(directory)
+
+
+def _beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.{secrets.token_hex(8)}"
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(
+            "package.unwritable",
+            f"The package cannot be written to {path}.",
+            why=f"{error.strerror or error}.",
+            fix="Give a path in a directory that exists, is writable and has room.",
+        ) from error

@@ -1,0 +1,5 @@
+"""Who we are."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,57 @@
+"""What is recorded: predictions, ground truth, and gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from modelwright.core.version import Role
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """One answered (or failed) request by one version.
+
+    Times are Unix seconds (UTC); ``duration`` is seconds in the runner. ``status`` is ``ok`` or an error code.
+    ``inputs``/``outputs`` map tensor names to arrays whose first axis has ``rows`` entries.
+    """
+
+    model: str
+    version: str
+    role: Role
+    prediction_id: str
+    event_time: float
+    received_at: float
+    duration: float
+    actor: str
+    status: str
+    rows: int
+    inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    outputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TruthRecord:
+    """Ground truth of one prediction id: one value per row of that prediction, in row order."""
+
+    model: str
+    prediction_id: str
+    values: tuple[float | int | str | bool | None, ...]
+    event_time: float
+    received_at: float
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class GapRecord:
+    """Predictions that were answered while the log could not be written (promise D3)."""
+
+    unlogged: int
+    since: float
+    until: float
+
+
+Record = PredictionRecord | TruthRecord | GapRecord

@@ -1,0 +1,68 @@
+"""What a check found: figures with intervals, gates with reasons, and the comparison with the champion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure on labelled rows with its 95 % bootstrap interval (``low``, ``high``)."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    rows: int
+    greater_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One condition: what was measured, what was demanded, and what to do when it fails."""
+
+    name: str
+    passed: bool
+    figure: float | None
+    threshold: float | None
+    why: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidate minus champion on the same rows, with the paired bootstrap 95 % interval of the difference."""
+
+    champion_version: str
+    metric: str
+    champion: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+    greater_is_better: bool
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``passed`` is true when every gate passed."""
+
+    package_digest: str
+    task: str
+    rows: int
+    metrics: tuple[Metric, ...]
+    gates: tuple[Gate, ...]
+    comparison: Comparison | None = None
+    data_digest: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """True when no gate said no."""
+        return all(gate.passed for gate in self.gates)
+
+    @property
+    def refusals(self) -> tuple[Gate, ...]:
+        """The gates that said no."""
+        return tuple(gate for gate in self.gates if not gate.passed)

@@ -1,0 +1,58 @@
+"""Commands that become a process: serve and demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from modelwright.interfaces.cli.session import current_settings, existing
+
+
+def _become(module: str, arguments: list[str]) -> None:
+    """Replace this process, so that signals and the exit code are the module's own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell wanted
+
+
+@click.command(epilog="Example: modelwright serve --package flight-delay.mw --http 127.0.0.1:8080 --no-auth")
+@click.option("--package", "packages", multiple=True, help="Serve this package without a registry; may be repeated.")
+@click.option("--http", help="Address of the data plane [127.0.0.1:8080].")
+@click.option("--grpc", help="Address of the data plane over gRPC; none when left out.")
+@click.option("--control", help="Address of the control plane and the pages [127.0.0.1:8081].")
+@click.option("--no-auth", is_flag=True, help="Ask for no token (only with --package, only on loopback).")
+@click.option("--i-know", is_flag=True, help="Allow an address other than loopback without TLS.")
+def serve(
+    packages: tuple[str, ...], http: str | None, grpc: str | None, control: str | None, no_auth: bool, i_know: bool
+) -> None:
+    """Start the server: predictions, ground truth, control plane and pages.
+
+    Without --package it serves what the registry says and follows it. The first start prints an access token, once.
+    """
+    settings = current_settings(http=http, grpc=grpc, control=control)
+    if no_auth and not packages:
+        raise click.UsageError("--no-auth goes with --package.")
+    arguments = ["--home", str(settings.home.absolute()), "--http", settings.http]
+    arguments += ["--grpc", settings.grpc] if settings.grpc else []
+    if packages:
+        for package in packages:
+            arguments += ["--package", str(existing(package, "package"))]
+        flags = [flag for flag, on in (("--no-auth", no_auth), ("--i-know", i_know)) if on]
+        _become("modelwright.processes.gateway", arguments + flags)
+    arguments += ["--control", settings.control, "--project", str(settings.project.absolute())]
+    _become("modelwright.processes.supervisor", arguments + (["--i-know"] if i_know else []))
+
+
+@click.command(epilog="Example: modelwright demo --keep")
+@click.option("--folder", default="build/demo", show_default=True, help="Where the demo keeps its files.")
+@click.option("--keep", is_flag=True, help="Leave the server running at the end and print its address and token.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON at the end.")
+def demo(folder: str, keep: bool, as_json: bool) -> None:
+    """Run the main job on a year of real flights: train, release, watch, renew, and report.
+
+    Exit code 0 only if the maintained service beat the never-renewed one and the ledger verifies.
+    """
+    flags = [flag for flag, on in (("--keep", keep), ("--json", as_json)) if on]
+    _become("modelwright.demo.main", ["--folder", folder, *flags])

@@ -1,0 +1,1 @@
+"""The pages: server-rendered, deep-linkable, under a strict content security policy."""

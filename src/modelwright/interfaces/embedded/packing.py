@@ -1,0 +1,174 @@
+"""``modelwright.pack`` and ``modelwright.open_package``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelwright import wiring
+from modelwright.adapters.runners.onnx import OnnxRunners
+from modelwright.adapters.stores.package_files import open_path, write_directory, write_zip
+from modelwright.core.errors import BadInputError
+from modelwright.core.names import require_model_name
+from modelwright.core.package import Package
+from modelwright.core.signature import DATATYPES
+from modelwright.core.table import Table
+from modelwright.features.columns import feeds
+from modelwright.features.tabular import column, table
+from modelwright.pack import Evidence, build
+from modelwright.ports.framework import Framework
+from modelwright.ports.runner import Runner
+
+
+class PackedModel:
+    """A package in hand. Holds its runner from the first prediction on."""
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self._runner: Runner | None = None
+
+    def __repr__(self) -> str:
+        return f"PackedModel({self.package.name!r}, digest={self.package.digest[:12]!r})"
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.package.name
+
+    @property
+    def digest(self) -> str:
+        """The package's identity."""
+        return self.package.digest
+
+    def save(self, path: str | Path) -> Path:
+        """Write the package: one file, or a directory where ``path`` has no suffix or is a directory; returns the path.
+
+        Raises:
+            BadInputError: ``package.unwritable``.
+            ConflictError: ``package.directory-not-empty``.
+        """
+        to = Path(path)
+        if to.is_dir() or not to.suffix:
+            write_directory(self.package, to)
+        else:
+            write_zip(self.package, to)
+        return to
+
+    def predict(self, rows: Any) -> dict[str, NDArray[Any]]:
+        """Answers to rows, one entry of every output for each.
+
+        Args:
+            rows: what :func:`modelwright.features.tabular.table` takes (data frame, dictionary of columns, list of
+                row dictionaries, array), or a dictionary of input tensors by name.
+
+        Raises:
+            BadInputError: a missing column, a value of the wrong type, a wrong shape.
+        """
+        if self._runner is None:
+            self._runner = OnnxRunners().load(self.package)
+        return self._runner.run(self._feeds(rows))
+
+    def _feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
+        signature = self.package.signature
+        if not signature.features:  # plain tensors, by the names of the inputs
+            named = rows if isinstance(rows, dict) else {signature.inputs[0].name: rows}
+            known = {spec.name: DATATYPES[spec.datatype] for spec in signature.inputs}
+            return {name: np.asarray(value, dtype=known.get(name)) for name, value in named.items()}
+        order = [name for spec in signature.inputs for name in spec.features]
+        is_array = not isinstance(rows, Table | dict) and not hasattr(rows, "columns")
+        return feeds(signature, table(rows, order if is_array and not _row_dicts(rows) else ()))
+
+
+def pack(
+    model: Any,
+    *,
+    name: str,
+    examples: Any = None,
+    labels: Any = None,
+    reference: Any = None,
+    target: str = "target",
+    evidence: Evidence | None = None,
+) -> PackedModel:
+    """Turn a trained model into a package.
+
+    Args:
+        model: a fitted scikit-learn estimator or pipeline, or the path of an ``.onnx``, ``.joblib`` or ``.pkl`` file.
+        name: the model's name: ``a-z``, ``0-9``, ``.``, ``_``, ``-``.
+        examples: feature rows (without the target) the conversion is proven on; best held out from training.
+        labels: ground truth of the examples, one value per row.
+        reference: feature rows of the training data.
+        target: name of what is predicted.
+        evidence: what the model card should say besides: purpose, owner, data, evaluation, limits.
+
+    Raises:
+        BadInputError: the model or the rows cannot be used; the message says why and what to do.
+        RefusedError: ``pack.unconvertible`` or ``pack.parity-failed``.
+    """
+    require_model_name(name)
+    source = Path(model) if isinstance(model, str | Path) else None
+    if source is not None and not source.is_file():
+        raise BadInputError("pack.missing-file", f"There is no file {str(source)!r}.", fix="Check the path.")
+    names = [str(known) for known in getattr(model, "feature_names_in_", ())]
+    rows = None if examples is None else table(examples, _names_for(examples, names))
+    trained = None if reference is None else table(reference, _names_for(reference, names))
+    truth = None if labels is None else column(labels)
+    if truth is not None and rows is not None and len(truth) != len(rows):
+        raise BadInputError(
+            "pack.labels-differ",
+            f"There are {len(rows)} examples and {len(truth)} labels.",
+            fix="Give one label for each row.",
+        )
+    subject = source if source is not None else model
+    conversion = _owner(subject).convert(subject, rows, target=target)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest() if source is not None else ""
+    return PackedModel(
+        build(
+            conversion,
+            name=name,
+            examples=rows,
+            labels=truth,
+            reference=trained,
+            source_sha256=digest,
+            evidence=evidence,
+        )
+    )
+
+
+def open_package(path: str | Path) -> PackedModel:
+    """Open a package that was saved as a file or a directory; every byte read is verified, no code is run.
+
+    Raises:
+        NotFoundError: ``package.not-found``.
+        CorruptError: damaged, changed or unsafe content.
+    """
+    return PackedModel(open_path(Path(path)))
+
+
+def _owner(model: object) -> Framework:
+    known = wiring.frameworks()
+    for framework in known:
+        if framework.owns(model):
+            return framework
+    shown = model.name if isinstance(model, Path) else type(model).__name__
+    raise BadInputError(
+        "pack.no-framework",
+        f"No framework adapter converts {shown!r}.",
+        why=f"Tried: {', '.join(framework.name for framework in known) or 'none is installed'}.",
+        fix="Give a fitted scikit-learn estimator or pipeline, or the path of an .onnx file.",
+    )
+
+
+def _names_for(rows: Any, names: list[str]) -> list[str]:
+    """The training column names for rows that carry none; nothing where the widths differ."""
+    if isinstance(rows, Table | dict) or hasattr(rows, "columns") or _row_dicts(rows):
+        return []
+    shape = rows.shape if hasattr(rows, "shape") else np.shape(rows)
+    return names if len(shape) == 2 and shape[1] == len(names) else []
+
+
+def _row_dicts(rows: Any) -> bool:
+    return isinstance(rows, list | tuple) and bool(rows) and isinstance(rows[0], dict)

@@ -1,0 +1,108 @@
+"""Every route of the data plane with the permission it needs: what is not in this table does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from modelwright.core.access import Permission
+from modelwright.core.errors import BadInputError, NotFoundError
+from modelwright.interfaces.http import endpoints
+from modelwright.interfaces.http.endpoints import Context
+from modelwright.interfaces.http.message import Reply, Request
+
+Endpoint = Callable[[Context, Request], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute:
+    """``permission`` None = open to everyone. ``timed`` routes count under a model's latency."""
+
+    method: bytes
+    pattern: str
+    permission: Permission | None
+    endpoint: Endpoint
+    timed: bool = False
+
+
+ROUTES: tuple[HttpRoute, ...] = (
+    HttpRoute(b"GET", "/v2/health/live", None, endpoints.live),
+    HttpRoute(b"GET", "/v2/health/ready", None, endpoints.ready),
+    HttpRoute(b"GET", "/v2/models/{model}/ready", None, endpoints.model_ready),
+    HttpRoute(b"GET", "/v2/models/{model}/versions/{version}/ready", None, endpoints.model_ready),
+    HttpRoute(b"GET", "/v2", "predict", endpoints.server_metadata),
+    HttpRoute(b"GET", "/v2/models/{model}", "predict", endpoints.model_metadata),
+    HttpRoute(b"GET", "/v2/models/{model}/versions/{version}", "predict", endpoints.model_metadata),
+    HttpRoute(b"POST", "/v2/models/{model}/infer", "predict", endpoints.predict, timed=True),
+    HttpRoute(b"POST", "/v2/models/{model}/versions/{version}/infer", "predict", endpoints.predict, timed=True),
+    HttpRoute(b"POST", "/v2/repository/index", "read", endpoints.repository_index),
+    HttpRoute(b"POST", "/record/truth", "truth", endpoints.record_truth),
+    HttpRoute(b"GET", "/metrics", "metrics", endpoints.metrics),
+)
+
+Match = tuple[HttpRoute, Mapping[str, str]]
+_CACHED_TARGETS, _CACHED_LENGTH = 4096, 256
+
+
+class Router:
+    """Finds the route of a request; remembers targets it has matched."""
+
+    def __init__(self, routes: tuple[HttpRoute, ...] = ROUTES) -> None:
+        self._routes = [(route, route.pattern.strip("/").split("/")) for route in routes]
+        self._cache: dict[tuple[bytes, bytes], Match] = {}
+
+    def match(self, method: bytes, target: bytes) -> Match:
+        """The route and its parameters; HEAD is answered as GET.
+
+        Raises:
+            NotFoundError: ``http.unknown-path``.
+            BadInputError: ``http.method-not-allowed``; ``http.bad-target``.
+        """
+        found = self._cache.get((method, target))
+        if found is None:
+            found = self._search(b"GET" if method == b"HEAD" else method, target)
+            if len(self._cache) < _CACHED_TARGETS and len(target) <= _CACHED_LENGTH:
+                self._cache[(method, target)] = found
+        return found
+
+    def _search(self, method: bytes, target: bytes) -> Match:
+        allowed: list[str] = []
+        segments = _segments(target)
+        for route, pattern in self._routes:
+            parameters = _bind(pattern, segments)
+            if parameters is None:
+                continue
+            if route.method == method:
+                return route, parameters
+            allowed.append(route.method.decode())
+        if allowed:
+            raise BadInputError(
+                "http.method-not-allowed",
+                f"Method {method.decode(errors='replace')[:20]} is not allowed here.",
+                fix=f"Use {', '.join(allowed)}.",
+                details={"allow": ", ".join(allowed)},
+            )
+        raise NotFoundError("http.unknown-path", "Not Found")
+
+
+def _segments(target: bytes) -> list[str]:
+    path = target.partition(b"?")[0]
+    if not path.startswith(b"/"):
+        raise BadInputError("http.bad-target", "The request target is no path.")
+    try:
+        return [unquote_to_bytes(part).decode() for part in path.strip(b"/").split(b"/")]
+    except UnicodeDecodeError as error:
+        raise BadInputError("http.bad-target", "The request target is not UTF-8.") from error
+
+
+def _bind(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
+    if len(pattern) != len(segments):
+        return None
+    parameters: dict[str, str] = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            parameters[expected[1:-1]] = segment
+        elif expected != segment:
+            return None
+    return parameters

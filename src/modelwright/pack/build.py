@@ -1,0 +1,171 @@
+"""A conversion and what is known about its data, assembled into a package."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelwright.core import package_codec as codec
+from modelwright.core.package import Description, Golden, Package, canonical_json
+from modelwright.core.record_codec import to_json
+from modelwright.core.signature import Reference, Signature
+from modelwright.core.table import Column, Table, missing
+from modelwright.features.columns import output_columns
+from modelwright.features.describe import describe_all
+from modelwright.features.tabular import rows_evenly
+from modelwright.pack.card import card
+from modelwright.ports.framework import Conversion
+
+GOLDEN_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What people say about a model beyond what its data shows; whatever is empty appears as "not provided"."""
+
+    purpose: str = ""
+    owner: str = ""
+    license: str = ""
+    data: str = ""
+    limits: str = ""
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+
+
+def build(
+    conversion: Conversion,
+    *,
+    name: str,
+    examples: Table | None = None,
+    labels: Column | None = None,
+    reference: Table | None = None,
+    source_sha256: str = "",
+    data_digest: str = "",
+    code_revision: str = "",
+    evidence: Evidence | None = None,
+    created_at: str = "",
+) -> Package:
+    """Assemble the package of a converted model.
+
+    Args:
+        conversion: what the framework adapter gave.
+        name: the model's name.
+        examples: the feature rows the conversion was certified on.
+        labels: their ground truth, one value per row; gives the base rate.
+        reference: feature rows of the training data for the reference profile; the examples where not given.
+        source_sha256: hex SHA-256 of the model's file.
+        data_digest: hex digest of the data; computed from the examples where not given.
+        code_revision: revision of the training code.
+        evidence: what the model card should say besides.
+        created_at: ISO 8601 time, now where not given: the only thing in which two builds of the same input differ.
+
+    Raises:
+        BadInputError: ``register.bad-name``.
+    """
+    profiled = reference if reference is not None else examples
+    signature = describe_all(conversion.signature, [table for table in (examples, reference) if table is not None])
+    notes = dict(conversion.notes)
+    description = Description(
+        name=name,
+        framework=conversion.framework,
+        framework_version=conversion.framework_version,
+        model_class=conversion.model_class,
+        route="onnx",
+        created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
+        python=platform.python_version(),
+        source_sha256=source_sha256 or notes.pop("source_sha256", ""),
+        data_digest=data_digest or (table_digest(examples) if examples is not None else ""),
+        code_revision=code_revision,
+        notes=notes,
+    )
+    golden = golden_rows(conversion)
+    profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
+    files = {
+        codec.MODEL: conversion.onnx,
+        codec.DESCRIPTION: codec.description_json(description),
+        codec.SIGNATURE: codec.signature_json(signature),
+        codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
+        codec.REQUIREMENTS: "".join(f"{row['name']}=={row['version']}\n" for row in conversion.environment).encode(),
+    }
+    if golden is not None:
+        files[codec.GOLDEN] = codec.golden_json(golden)
+    if profile is not None:
+        files[codec.REFERENCE] = codec.reference_json(profile)
+    if conversion.parity is not None:
+        files[codec.PARITY] = codec.parity_json(conversion.parity)
+    said = evidence or Evidence()
+    files[codec.CARD] = card(
+        description, signature, conversion, examples=examples, profile=profile, evidence=to_json(said)
+    ).encode()
+    return codec.assemble(name, files)
+
+
+def golden_rows(conversion: Conversion) -> Golden | None:
+    """A few of the conversion's rows, evenly chosen, with the converted graph's answers; None where there are none."""
+    counts = {len(tensor) for tensor in (*conversion.inputs.values(), *conversion.outputs.values()) if tensor.ndim}
+    if not conversion.outputs or len(counts) != 1:
+        return None
+    rows = rows_evenly(counts.pop(), GOLDEN_ROWS)
+    return Golden(_lists(conversion.inputs, rows), _lists(conversion.outputs, rows), len(rows))
+
+
+def _lists(tensors: Mapping[str, NDArray[Any]], rows: NDArray[np.intp]) -> dict[str, list[Any]]:
+    return {name: to_json(tensor[rows]) for name, tensor in tensors.items()}
+
+
+def reference_profile(
+    signature: Signature, rows: Table, outputs: Mapping[str, NDArray[Any]], labels: Column | None
+) -> Reference:
+    """The reference profile: features from ``rows``, predictions from the converted graph's answers to the examples.
+
+    Predictions are profiled on the examples and not on the training rows, where a model is surer than in service.
+    """
+    from modelwright.stats.profile import profile  # lazy: pulls in what only profiling needs
+
+    names = [feature.name for feature in signature.features if feature.name in rows]
+    wanted = signature.score_output or signature.label_output
+    held = output_columns(signature, {wanted: outputs[wanted]}) if wanted in outputs else {}
+    numeric = {name: column.astype(np.float64) for name, column in held.items() if column.dtype.kind in "biuf"}
+    return profile(rows.select(names), predictions=numeric, base_rate=base_rate(signature, labels))
+
+
+def base_rate(signature: Signature, labels: Column | None) -> float | None:
+    """Share of the second class (binary; labels are compared as text or as numbers), or mean of the target."""
+    known = None if labels is None else labels[~missing(labels)]
+    if known is None or len(known) == 0:
+        return None
+    if signature.task == "regression" and known.dtype.kind in "biuf":
+        return float(known.astype(np.float64).mean())
+    if signature.task != "binary":
+        return None
+    positive = signature.classes[1]
+    return float(np.mean([_same_class(value, positive) for value in known.tolist()]))
+
+
+def _same_class(value: object, name: str) -> bool:
+    if str(value) == name:
+        return True
+    words = {"True": 1.0, "False": 0.0}
+    try:
+        number = words[name] if name in words else float(name)
+        return isinstance(value, bool | int | float) and float(value) == number
+    except ValueError:
+        return False
+
+
+def table_digest(table: Table) -> str:
+    """Hex SHA-256 over names, kinds and values of all columns, in order."""
+    digest = hashlib.sha256()
+    for name, column in table.columns.items():
+        digest.update(canonical_json([name, str(column.dtype), len(column)]))
+        if column.dtype == object:
+            digest.update(canonical_json([None if value is None else str(value) for value in column]))
+        else:
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,381 @@
+"""The data plane's process: ``python -m modelwright.processes.gateway``.
+
+With a registry it follows ``run/routing.json`` and never asks the database. With ``--package`` it serves those
+packages alone. Prints one ready line on stdout, structured lines on stderr, and exits 0 on SIGTERM or SIGINT after
+open requests are answered and the prediction log is synced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+from modelwright import settings as settings_module
+from modelwright.adapters.runners.onnx import OnnxRunners
+from modelwright.adapters.stores.local_blobs import LocalBlobs
+from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
+from modelwright.core import package_codec, routing_codec
+from modelwright.core.errors import BadInputError, ModelwrightError, UnavailableError
+from modelwright.core.package import Package
+from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
+from modelwright.interfaces.http import infer, tensors
+from modelwright.interfaces.http.server import DataPlane
+from modelwright.processes import logs
+from modelwright.processes.child import die_with_parent
+from modelwright.processes.listening import is_loopback, listen, spoken
+from modelwright.record.writer import SegmentWriter
+from modelwright.serve.plane import Plane, Prepared
+from modelwright.settings import Settings
+
+POLL_SECONDS = 0.05
+GC_THRESHOLDS = (20_000, 20, 20)  # a request leaves no cycles behind, so looking for them every 700 objects is waste
+STANDALONE_VERSION = "1"
+
+Result = TypeVar("Result")
+
+_logger = logging.getLogger("modelwright.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """How to run. ``listener`` is a bound socket that the supervisor ``parent`` hands down; -1 = bind ``http``.
+
+    ``insecure`` allows an address that other machines can reach, without TLS.
+    """
+
+    http: str
+    gateway_id: str = "g0"
+    listener: int = -1
+    parent: int = 0
+    packages: tuple[Path, ...] = ()
+    authenticate: bool = True
+    insecure: bool = False
+    grpc: str = ""
+
+
+def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
+    """Every package as version 1 and champion of its model; an empty token means that none is asked for.
+
+    Raises:
+        BadInputError: ``serve.duplicate-model``.
+    """
+    routes: dict[str, Route] = {}
+    for package in packages:
+        if package.name in routes:
+            raise BadInputError(
+                "serve.duplicate-model", f"Two packages hold a model named {package.name!r}.", fix="Give one of them."
+            )
+        arm = Arm(STANDALONE_VERSION, package.digest, 1.0, "champion")
+        routes[package.name] = Route(package.name, (arm,))
+    grants = (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
+    return RoutingTable(1, routes, grants, authenticate=bool(token))
+
+
+class Gateway:
+    """One gateway: the plane, its log, its HTTP server, and the table it follows.
+
+    Args:
+        options: how to run.
+        settings: limits and places.
+        listener: the bound socket.
+    """
+
+    def __init__(self, options: GatewayOptions, settings: Settings, listener: socket.socket) -> None:
+        self._options, self._settings, self._listener = options, settings, listener
+        self.http = spoken(listener)
+        self._writer_id = f"standalone.{os.getpid()}" if options.packages else options.gateway_id
+        self._sink = SegmentWriter(
+            settings.home / "log",
+            writer_id=self._writer_id,
+            mode=settings.log_mode,
+            segment_bytes=settings.segment_bytes,
+        )
+        self._plane = Plane(self._sink, OnnxRunners(), threads=settings.threads)
+        self._server = DataPlane(self._plane, self._sink, settings, self._readings())
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Raises:
+            ModelwrightError: the packages given cannot be served, or another gateway has this id.
+        """
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await self._server.start(self._listener)
+        over_grpc = await self._start_grpc() if self._options.grpc else None
+        work = self._serve_packages(stop) if self._options.packages else self._follow(stop)
+        try:
+            await work
+        finally:
+            _logger.info("stopping", extra={"gateway": self._options.gateway_id})
+            if over_grpc is not None:
+                await over_grpc.stop(self._settings.drain_seconds)
+            await self._server.drain(self._settings.drain_seconds)
+            self._plane.close()
+            self._sink.close()
+            self._loading.shutdown(wait=False, cancel_futures=True)
+            _logger.info("stopped", extra={"gateway": self._options.gateway_id})
+
+    async def _start_grpc(self) -> Any:
+        """The second interface over the same plane, log and tokens."""
+        # lazy: 60 ms that a gateway without gRPC need not pay, and an extra
+        try:
+            from modelwright.interfaces.grpc.server import Shared, start
+        except ImportError as error:
+            raise UnavailableError(
+                "plugins.missing-extra", f"{error.name} is not installed.", fix="pip install 'modelwright[grpc]'"
+            ) from error
+        with listen(self._options.grpc, name="grpc", insecure=self._options.insecure) as probe:
+            address = spoken(probe)  # gRPC binds by itself: what is wrong with the address is said before
+        shared = Shared(
+            self._plane,
+            self._server.admit,
+            self._server.ready,
+            self._sink.flush,
+            self._settings.log_required,
+            tensors.decode_binary,
+            tensors.encode_binary,
+            infer.event_time,
+        )
+        server = await start(shared, address, max_message_bytes=self._settings.max_body_bytes)
+        _logger.info("grpc", extra={"grpc": address})
+        return server
+
+    async def _serve_packages(self, stop: asyncio.Event) -> None:
+        """Serve the packages given on the command line, without a registry."""
+        # lazy: a gateway of a registry reads blobs and needs no archive reader
+        from modelwright.adapters.stores.package_files import open_path
+
+        packages = [open_path(path) for path in self._options.packages]
+        token = f"mw_{secrets.token_urlsafe(32)}" if self._options.authenticate else ""
+        table = standalone_table(packages, token)
+        by_digest = {package.digest: package for package in packages}
+        self._server.commit(await self._in_thread(self._plane.prepare, table, by_digest.__getitem__))
+        if token:
+            _say(f"token {token}")
+        self._announce()
+        await stop.wait()
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        """Serve the registry's routing table, and every newer one that is published; not ready before the first."""
+        run_dir = self._settings.home / "run"
+        presence = GatewayPresence(run_dir, self._options.gateway_id)
+        path, seen = run_dir / ROUTING_FILE, (0, 0)
+        try:
+            announced = False
+            while not stop.is_set():
+                stamp = _stamp(path)
+                if stamp != seen:
+                    seen = stamp
+                    await self._read(path, presence)
+                if not announced and self._plane.table is not None:
+                    announced = True
+                    self._announce()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        finally:
+            presence.close()
+
+    async def _read(self, path: Path, presence: GatewayPresence) -> None:
+        try:
+            table = await self._in_thread(_read_table, path)
+        except (OSError, ModelwrightError) as error:
+            _logger.exception("routing table unreadable", exc_info=error)
+            return
+        if self._plane.table is None or table.epoch > self._plane.table.epoch:
+            await self._take(table, presence)
+
+    async def _take(self, table: RoutingTable, presence: GatewayPresence) -> None:
+        """Load a table beside the traffic and swap it in; keep the old one and say why when that fails."""
+        error: dict[str, object] | None = None
+        began = time.monotonic()
+        try:
+            self._server.commit(await self._in_thread(self._plane.prepare, table, self._open_package))
+        except ModelwrightError as failure:
+            error = {"epoch": table.epoch, "what": str(failure), "code": failure.code}
+            _logger.error("table refused", extra=error)  # noqa: TRY400 - the reason is in it; a traceback says no more
+        except Exception:
+            error = {"epoch": table.epoch, "what": "An unexpected error; see the gateway's log."}
+            _logger.exception("table refused", extra={"epoch": table.epoch})
+        else:
+            seconds = round(time.monotonic() - began, 4)
+            _logger.info(
+                "table in force", extra={"epoch": table.epoch, "models": sorted(table.routes), "seconds": seconds}
+            )
+        if error is not None and self._plane.table is None:
+            await self._salvage(table)
+        body = {"pid": os.getpid(), "epoch": self._epoch(), "http": self.http, "error": error, "at": time.time()}
+        try:
+            await self._in_thread(presence.report, body)
+        except OSError as failure:  # a full disk must not stop predictions
+            _logger.exception("report not written", exc_info=failure)
+
+    async def _salvage(self, table: RoutingTable) -> None:
+        """At the start there is no old table to keep: serve every model that loads, all at once, as epoch 0."""
+        good = Prepared(replace(table, epoch=0, routes={}), {}, {})
+        for model, route in table.routes.items():
+            alone = replace(table, routes={model: route})
+            try:
+                part = await self._in_thread(self._plane.prepare, alone, self._open_package)
+            except Exception as failure:
+                _logger.exception("model not served", exc_info=failure, extra={"model": model})
+            else:
+                good.table.routes[model] = route
+                good.routes.update(part.routes)
+                good.loaded.update(part.loaded)
+        if good.routes:
+            self._server.commit(good)
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
+
+    def _open_package(self, digest: str) -> Package:
+        return package_codec.load(digest, LocalBlobs(self._settings.home / "blobs").get)
+
+    def _announce(self) -> None:
+        gc.collect()
+        gc.freeze()  # what is loaded stays: later collections need not look at it again
+        gc.set_threshold(*GC_THRESHOLDS)
+        models = sorted(self._plane.routes)
+        _logger.info("ready", extra={"gateway": self._options.gateway_id, "http": self.http, "models": models})
+        _say(f"ready http://{self.http} ({len(models)} model{'' if len(models) == 1 else 's'})")
+
+    def _epoch(self) -> int:
+        return -1 if self._plane.table is None else self._plane.table.epoch
+
+    def _readings(self) -> dict[tuple[str, str, str], Callable[[], float]]:
+        return {
+            ("modelwright_log_bytes", "Bytes of this gateway's live log segments.", "gauge"): self._log_bytes,
+            ("modelwright_unlogged_predictions", "Predicted rows that could not be logged.", "counter"): (
+                lambda: self._sink.unlogged
+            ),
+            ("modelwright_routing_epoch", "Epoch of the routing table in force.", "gauge"): self._epoch,
+        }
+
+    def _log_bytes(self) -> int:
+        total = 0
+        with contextlib.suppress(OSError), os.scandir(self._settings.home / "log") as entries:
+            for entry in entries:
+                if entry.name.startswith(f"{self._writer_id}-"):
+                    with contextlib.suppress(OSError):  # compacted meanwhile
+                        total += entry.stat().st_size
+        return total
+
+
+def run_gateway(options: GatewayOptions, settings: Settings) -> int:
+    """Run until told to stop; the exit code.
+
+    Raises:
+        ModelwrightError: the gateway cannot start; nothing was served.
+    """
+    os.umask(0o077)
+    if not options.authenticate:
+        _require_loopback(options)
+    if options.listener >= 0:
+        die_with_parent(options.parent)
+        listener = socket.socket(fileno=options.listener)
+    else:
+        listener = listen(options.http, name="http", insecure=options.insecure)
+    _make_home(settings.home)
+    gateway = Gateway(options, settings, listener)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(gateway.run())
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: 0 after a clean stop, else the exit codes of `modelwright`."""
+    parser = argparse.ArgumentParser(prog="python -m modelwright.processes.gateway", description=__doc__)
+    parser.add_argument("--home", type=Path, help="data directory")
+    parser.add_argument("--http", help="HOST:PORT to listen on")
+    parser.add_argument("--grpc", help="HOST:PORT to listen on for gRPC")
+    parser.add_argument("--fd", type=int, default=-1, help="descriptor of a bound socket, instead of --http")
+    parser.add_argument("--parent", type=int, default=0, help="process to die with; with --fd")
+    parser.add_argument("--id", default="g0", help="this gateway's id on the data directory")
+    parser.add_argument("--package", type=Path, action="append", default=[], help="serve this package alone")
+    parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback and --package only)")
+    parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
+    given = parser.parse_args(argv)
+    logs.configure("gateway")
+    try:
+        settings = settings_module.load({"home": given.home, "http": given.http, "grpc": given.grpc})
+        options = GatewayOptions(
+            settings.http,
+            given.id,
+            given.fd,
+            given.parent or os.getppid(),
+            tuple(given.package),
+            not given.no_auth,
+            given.i_know,
+            settings.grpc,
+        )
+        return run_gateway(options, settings)
+    except ModelwrightError as error:
+        from modelwright.interfaces.cli.output import print_error  # lazy: a process that serves needs no terminal
+
+        return print_error(error, as_json=False)
+
+
+def _make_home(home: Path) -> None:
+    try:
+        for folder in (home, home / "run", home / "log"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            "settings.home-unusable",
+            f"The data directory {home} cannot be used: {error.strerror}.",
+            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
+        ) from error
+
+
+def _require_loopback(options: GatewayOptions) -> None:
+    hosts = [settings_module.address(text)[0] for text in (options.http, options.grpc) if text]
+    host = next((host for host in hosts if not is_loopback(host)), hosts[0])
+    if not options.packages or not is_loopback(host):
+        raise BadInputError(
+            "serve.no-auth-needs-loopback",
+            "--no-auth is allowed only with --package and on a loopback address.",
+            why=f"{host} can be reached by others, or the registry's tokens would be ignored.",
+            fix="Leave --no-auth out and use the printed token, or listen on 127.0.0.1.",
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes whenever the file is replaced."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_ino, status.st_mtime_ns)
+
+
+def _read_table(path: Path) -> RoutingTable:
+    return routing_codec.decode(path.read_bytes())
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""``Package`` + ``Verdict`` -> ``Version``. The rule: what a gate refused is not registered."""

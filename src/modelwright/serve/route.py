@@ -1,0 +1,81 @@
+"""Which version answers: pure decisions over the arms that are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+
+from modelwright.core.errors import NotFoundError
+from modelwright.core.version import Arm, Role, Route
+from modelwright.serve.load import Loaded
+
+_random = random.Random()  # noqa: S311 - ids must differ, not be secret; seeded by the system, and no system call per id
+
+
+class LiveArm:
+    """A version with its package loaded, in one role."""
+
+    __slots__ = ("loaded", "model", "role", "version", "weight")
+
+    def __init__(self, model: str, arm: Arm, loaded: Loaded, role: Role | None = None) -> None:
+        self.model, self.version, self.weight, self.loaded = model, arm.version, arm.weight, loaded
+        self.role: Role = role or arm.role
+
+
+class LiveRoute:
+    """A route with everything loaded.
+
+    A prediction id always meets the same arm: its hash is a point in [0, 1), and canaries take the low end, so that a
+    growing canary keeps the ids it already had.
+    """
+
+    __slots__ = ("_arms", "by_version", "champion", "model", "shadows")
+
+    def __init__(self, route: Route, loaded: dict[str, Loaded]) -> None:
+        self.model = route.model
+        arms = [LiveArm(route.model, arm, loaded[arm.digest]) for arm in route.arms]
+        self.shadows = tuple(LiveArm(route.model, arm, loaded[arm.digest], "shadow") for arm in route.shadows)
+        self.champion = max(arms, key=lambda arm: (arm.role == "champion", arm.weight))
+        self._arms = tuple(sorted(arms, key=lambda arm: arm.role != "canary"))
+        every = (*route.shadows, *route.arms)
+        self.by_version = {arm.version: LiveArm(route.model, arm, loaded[arm.digest], "pinned") for arm in every}
+
+    def pick(self, prediction_id: str) -> LiveArm:
+        """The arm that answers this prediction."""
+        if len(self._arms) == 1:
+            return self.champion
+        point = hash_point(prediction_id)
+        reached = 0.0
+        for arm in self._arms:
+            reached += arm.weight
+            if point < reached:
+                return arm
+        return self.champion
+
+    def pinned(self, version: str) -> LiveArm:
+        """The arm of an explicitly named version.
+
+        Raises:
+            NotFoundError: ``serve.unknown-version``.
+        """
+        arm = self.by_version.get(version)
+        if arm is None:
+            raise NotFoundError(
+                "serve.unknown-version",
+                f"Model {self.model!r} has no loaded version {version[:100]!r}.",
+                fix=f"Loaded: {', '.join(self.by_version)}.",
+            )
+        return arm
+
+
+def hash_point(prediction_id: str) -> float:
+    """The id's point in [0, 1): the first 53 bits of its SHA-1 (a spread, not a secret) over 2**53."""
+    digest = hashlib.sha1(prediction_id.encode(errors="surrogatepass"), usedforsecurity=False).digest()
+    return (int.from_bytes(digest[:8]) >> 11) / 2**53
+
+
+def new_prediction_id() -> str:
+    """A fresh id that sorts by time: UUID version 7 (RFC 9562, section 5.7) as 32 hex digits."""
+    bits = _random.getrandbits(74)
+    return f"{time.time_ns() // 1_000_000:012x}7{bits >> 62:03x}{1 << 63 | bits & (1 << 62) - 1:016x}"

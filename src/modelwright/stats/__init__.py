@@ -1,0 +1,1 @@
+"""Pure statistics: arrays in, figures out. NumPy (and SciPy where named), no files, no clocks, no settings."""

@@ -1,0 +1,203 @@
+"""Settings and entry points to one frozen Platform: the only module that knows stages and adapters."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwright.core.errors import BadInputError
+from modelwright.ports.channel import Channel
+from modelwright.ports.framework import Framework
+from modelwright.ports.platform import Platform
+from modelwright.ports.workflow import Workflow
+from modelwright.settings import Settings
+
+if TYPE_CHECKING:
+    from modelwright.core.package import Package
+    from modelwright.lifecycle.local import Workbench
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> float:
+        """Unix seconds (UTC)."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; wakes on Ctrl-C in the main thread."""
+        threading.Event().wait(seconds)
+
+
+def private_home(home: Path) -> Path:
+    """Make the data directory (0700) with its folders.
+
+    Raises:
+        BadInputError: ``settings.home-unusable`` when it cannot be made or others may write to it.
+    """
+    try:
+        for folder in (home, *(home / name for name in ("blobs", "log", "run", "keys", "work"))):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            "settings.home-unusable",
+            f"The data directory {home} cannot be used: {error.strerror}.",
+            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
+        ) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise BadInputError(
+            "settings.home-unusable",
+            f"The data directory {home} is read-only for you.",
+            why="Even a look at the registry keeps its ledger signed, and so must write.",
+            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
+        )
+    if home.stat().st_mode & 0o022:
+        raise BadInputError(
+            "settings.home-unusable",
+            f"Others may write to the data directory {home}.",
+            why="Whoever can write there can replace a model.",
+            fix=f"chmod go-w {home}",
+        )
+    return home
+
+
+def plugin(group: str, name: str) -> EntryPoint:
+    """The entry point of that name.
+
+    Raises:
+        BadInputError: ``plugins.unknown`` naming what there is.
+    """
+    found = {point.name: point for point in entry_points(group=group)}
+    if name not in found:
+        raise BadInputError(
+            "plugins.unknown", f"There is no {name!r} in {group}.", fix=f"Known: {', '.join(sorted(found)) or 'none'}."
+        )
+    return found[name]
+
+
+def frameworks() -> tuple[Framework, ...]:
+    """Every framework adapter found; one that cannot be imported is left out (``modelwright plugins`` says why)."""
+    loaded: list[Framework] = []
+    for point in entry_points(group="modelwright.frameworks"):
+        try:
+            loaded.append(point.load()())
+        except ImportError:
+            continue
+    return tuple(loaded)
+
+
+def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
+    """The log channel and those of the project file."""
+    wanted: list[Mapping[str, Any]] = [{"channel": "log"}, *configured]
+    return tuple(
+        plugin("modelwright.channels", str(row["channel"])).load()(
+            **{key: value for key, value in row.items() if key != "channel"}
+        )
+        for row in wanted
+    )
+
+
+def workbench() -> Workbench:
+    """The ports that need no data directory."""
+    from modelwright.adapters.runners.onnx import OnnxRunners  # lazy, as in platform()
+    from modelwright.adapters.sources.files import FileSource
+    from modelwright.lifecycle.local import Workbench
+
+    return Workbench(source=FileSource(), frameworks=frameworks(), runners=OnnxRunners())
+
+
+def open_package(path: Path) -> Package:
+    """A package from a directory or a one-file archive; its records are verified, no code from it runs."""
+    from modelwright.adapters.stores.package_files import open_path  # lazy, as in platform()
+
+    return open_path(path)
+
+
+def save_package(package: Package, path: Path) -> None:
+    """Write a package: one file where the name ends in ``.mw`` or ``.zip``, else a directory."""
+    from modelwright.adapters.stores.package_files import write_directory, write_zip  # lazy, as in platform()
+
+    (write_zip if path.suffix in {".mw", ".zip"} else write_directory)(package, path)
+
+
+def plugins() -> list[dict[str, str]]:
+    """Every entry point of our groups: ``group``, ``name``, ``distribution``, ``error`` (empty when it loads)."""
+    found = []
+    for group in ("modelwright.frameworks", "modelwright.channels"):
+        for point in entry_points(group=group):
+            try:
+                point.load()
+                error = ""
+            except ImportError as failure:
+                error = str(failure)
+            source = point.dist.name if point.dist else ""
+            found.append({"group": group, "name": point.name, "distribution": source, "error": error})
+    return found
+
+
+@contextmanager
+def platform(settings: Settings) -> Iterator[Platform]:
+    """The Platform over one data directory; closes the database at the end."""
+    # Lazy: a command that only prints --help or reads a package must not pay for SQL, DuckDB and the rest.
+    from modelwright.adapters.runners.onnx import OnnxRunners
+    from modelwright.adapters.sources.files import FileSource
+    from modelwright.adapters.sources.project import read_project
+    from modelwright.adapters.stores.database import open_database
+    from modelwright.adapters.stores.local_blobs import LocalBlobs
+    from modelwright.adapters.targets.process import ProcessTarget
+    from modelwright.adapters.trainers.recipe import RecipeTrainer
+    from modelwright.record.log import DuckLog
+
+    home = private_home(settings.home.absolute())
+    project = read_project(settings.project)
+    database = open_database(f"sqlite:///{home / 'modelwright.db'}", keys=home / "keys")
+    try:
+        yield Platform(
+            home=home,
+            clock=SystemClock(),
+            blobs=LocalBlobs(home / "blobs"),
+            versions=database.versions,
+            routes=database.routes,
+            ledger=database.ledger,
+            tokens=database.tokens,
+            findings=database.findings,
+            log=DuckLog(home / "log"),
+            target=ProcessTarget(home / "run"),
+            source=FileSource(),
+            runners=OnnxRunners(),
+            frameworks=frameworks(),
+            trainer=RecipeTrainer(),
+            channels=channels(project.alerts),
+            policies=project.policies,
+        )
+    finally:
+        database.close()
+
+
+@contextmanager
+def workflow(platform: Platform, *, role: str) -> Iterator[Workflow]:
+    """Durable stories over the same database file; ``role`` names the kind of process (``control``, ``cli``)."""
+    from modelwright.adapters.workflows.dbos import DbosWorkflow  # lazy: 0.5 s import
+    from modelwright.lifecycle import STORIES
+
+    durable = DbosWorkflow(
+        f"sqlite:///{platform.home / 'modelwright.db'}",
+        home=platform.home,
+        platform=platform,
+        stories=STORIES,
+        role=role,
+    )
+    try:
+        yield durable
+    finally:
+        durable.close()

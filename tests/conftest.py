@@ -1,0 +1,118 @@
+"""Real tiny packages for whatever serves them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Before any library with OpenMP is loaded: its threads spin while they wait, seconds for a tiny tree on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from modelwright.core import package_codec
+from modelwright.core.package import Description, Golden, Package
+from modelwright.core.signature import DATATYPES, Feature, Signature, TensorSpec
+from modelwright.testing.runner import Function
+
+ONNX_TYPE = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+
+def _package(
+    name: str, signature: Signature, golden: Golden | None = None, files: Mapping[str, bytes] | None = None
+) -> Package:
+    described = Description(name, "onnx", onnx.__version__, "graph", "onnx", "2026-01-01T00:00:00Z", "3.11")
+    parts = {
+        "package.json": package_codec.description_json(described),
+        "signature.json": package_codec.signature_json(signature),
+        **(files or {}),
+    }
+    if golden is not None:
+        parts["golden.json"] = package_codec.golden_json(golden)
+    return package_codec.assemble(name, parts)
+
+
+def _graph(name: str, signature: Signature, nodes: list[Any], constants: Mapping[str, np.ndarray]) -> bytes:
+    def info(spec: TensorSpec) -> Any:
+        shape = [None if size == -1 else size for size in spec.shape]
+        return helper.make_tensor_value_info(spec.name, ONNX_TYPE[spec.datatype], shape)
+
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [info(spec) for spec in signature.inputs],
+        [info(spec) for spec in signature.outputs],
+        [onnx.numpy_helper.from_array(value, key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def sum_package() -> Callable[..., Package]:
+    """``sum_package(name, bias)``: [n, width] FP32 "X" -> [n, 1] FP32 "total" (the row's sum plus the bias)."""
+
+    def make(name: str = "total", bias: float = 0.0, width: int = 3, golden_error: float = 0.0) -> Package:
+        signature = Signature((TensorSpec("X", "FP32", (-1, width)),), (TensorSpec("total", "FP32", (-1, 1)),))
+        nodes = [helper.make_node("MatMul", ["X", "w"], ["m"]), helper.make_node("Add", ["m", "b"], ["total"])]
+        weights = {"w": np.ones((width, 1), np.float32), "b": np.array([bias], np.float32)}
+        rows = [[float(row + column) for column in range(width)] for row in range(3)]
+        golden = Golden({"X": rows}, {"total": [[sum(row) + bias + golden_error] for row in rows]}, 3)
+        return _package(name, signature, golden, {"model.onnx": _graph(name, signature, nodes, weights)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def echo_package() -> Callable[..., Package]:
+    """``echo_package(name, {input: (datatype, shape)}, features)``: each input comes back as ``<input>_out``."""
+
+    def make(
+        name: str, tensors: Mapping[str, tuple[str, tuple[int, ...]]], features: tuple[Feature, ...] = ()
+    ) -> Package:
+        signature = Signature(
+            tuple(TensorSpec(key, datatype, shape) for key, (datatype, shape) in tensors.items()),
+            tuple(TensorSpec(f"{key}_out", datatype, shape) for key, (datatype, shape) in tensors.items()),
+            features,
+        )
+        nodes = [helper.make_node("Identity", [key], [f"{key}_out"]) for key in tensors]
+        return _package(name, signature, None, {"model.onnx": _graph(name, signature, nodes, {})})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def function_package() -> Callable[..., tuple[Package, Function]]:
+    """``function_package(name, factor, fails)``: FP64 "x" [n, 1] times a factor, by a Python function, without ONNX."""
+
+    def make(name: str = "times", factor: float = 1.0, fails: str = "") -> tuple[Package, Function]:
+        signature = Signature((TensorSpec("x", "FP64", (-1, 1)),), (TensorSpec("y", "FP64", (-1, 1)),))
+        golden = None if fails else Golden({"x": [[1.0], [2.0]]}, {"y": [[factor], [2 * factor]]}, 2)
+
+        def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            if fails:
+                raise ValueError(fails)
+            return {"y": inputs["x"].astype(DATATYPES["FP64"]) * factor}
+
+        return _package(name, signature, golden, {"function.txt": f"{factor} {fails}".encode()}), run
+
+    return make

@@ -1,0 +1,73 @@
+import pytest
+
+from modelwright.core.access import ROLES
+from modelwright.core.prediction import PredictionRecord
+from modelwright.interfaces.http.routes import ROUTES
+
+ROW = {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+
+
+def target(route):
+    return route.pattern.format(model="total", version="1")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method.decode()} {route.pattern}")
+def test_every_route_asks_for_exactly_the_permission_in_the_table(serve, sum_package, route):
+    server = serve(sum_package(), authenticate=True)
+
+    def status(token=None):
+        return server.request(route.method.decode(), target(route), b"", token=token).status
+
+    if route.permission is None:
+        assert status() == 200
+        return
+    assert status() == 401
+    assert status("mw_unknown") == 401
+    assert status("mw_expired") == 401
+    assert status("mw_admin") not in {401, 403}
+    for token, role in (("mw_viewer", "viewer"), ("mw_predictor", "predictor")):
+        assert (status(token) == 403) is (route.permission not in ROLES[role])
+
+
+def test_only_health_is_open():
+    assert {route.pattern.rsplit("/", 1)[1] for route in ROUTES if route.permission is None} == {"live", "ready"}
+
+
+def test_a_refusal_says_how_to_get_in(serve, sum_package):
+    server = serve(sum_package(), authenticate=True)
+    answer = server.request("GET", "/v2")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "Authorization: Bearer" in answer.body["error"]
+    basic = server.request("GET", "/v2", headers={"Authorization": "Basic mw_admin"})
+    assert basic.status == 401
+
+
+def test_the_record_names_who_asked(serve, sum_package):
+    server = serve(sum_package(), authenticate=True)
+    assert server.request("POST", "/v2/models/total/infer", ROW, token="mw_predictor").status == 200
+    assert server.records(1, PredictionRecord)[0].actor == "pat"
+
+
+def test_a_renewed_table_shuts_out_a_revoked_token_at_once(serve, sum_package):
+    server = serve(sum_package(), authenticate=True)
+    assert server.request("GET", "/v2", token="mw_admin").status == 200
+    server._table = type(server._table)(2, server._table.routes, (), authenticate=True)
+    server.load()
+    assert server.request("GET", "/v2", token="mw_admin").status == 401
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method.decode()} {route.pattern}")
+def test_before_the_first_table_the_answer_is_not_ready_and_never_that_a_token_is_wrong(serve, sum_package, route):
+    server = serve(sum_package(), loaded=False, authenticate=True)
+    for token in ("mw_admin", "mw_unknown", None):
+        answer = server.request(route.method.decode(), target(route), b"", token=token)
+        if route.pattern.endswith("/live"):
+            assert answer.status == 200
+            continue
+        assert answer.status == 503
+        if route.permission is not None:
+            assert answer.headers["modelwright-error"] == "http.not-ready"
+            assert answer.headers["retry-after"] == "1"
+    server.load()
+    assert server.request("GET", "/v2", token="mw_admin").status == 200
+    assert server.request("GET", "/v2", token="mw_unknown").status == 401

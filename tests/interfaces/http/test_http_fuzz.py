@@ -1,0 +1,124 @@
+"""Whatever a body holds, the decoders give a request or a refusal of ours with a 4xx status."""
+
+import json
+
+import msgspec
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwright.core.errors import ModelwrightError
+from modelwright.core.signature import DATATYPES, TensorSpec
+from modelwright.interfaces.http import infer, tensors, truth
+from modelwright.interfaces.http.message import decompress, error_reply
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+JSON_VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+)
+SHAPES = st.lists(st.integers(-2, 2**65) | st.integers(0, 4), max_size=4) | JSON_VALUES
+TENSORS = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["X", "Y"]) | JSON_VALUES,
+        "shape": SHAPES,
+        "datatype": st.sampled_from([*DATATYPES, "STRING", "BF16"]) | JSON_VALUES,
+        "data": JSON_VALUES,
+        "parameters": st.dictionaries(st.sampled_from(["binary_data_size", "a"]), st.integers(-2, 40) | JSON_VALUES),
+    },
+)
+REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "inputs": st.lists(TENSORS, max_size=3) | JSON_VALUES,
+        "outputs": st.lists(TENSORS, max_size=2) | JSON_VALUES,
+        "id": st.text(max_size=5) | JSON_VALUES,
+        "parameters": st.dictionaries(st.sampled_from(["event_time", "binary_data_output"]), JSON_VALUES),
+    },
+)
+
+
+def settle(call):
+    """The call's result, or None when it was refused properly."""
+    try:
+        return call()
+    except ModelwrightError as error:
+        reply = error_reply(error)
+    assert 400 <= reply.status < 500
+    assert list(msgspec.json.decode(reply.body)) == ["error"]
+    return None
+
+
+def decode(body, json_length=None):
+    decoded = settle(lambda: infer.decode("m", "", body, json_length, actor="a", received_at=0.0))
+    for tensor in decoded.call.inputs.values() if decoded else ():
+        assert isinstance(tensor, np.ndarray)
+        assert tensor.dtype in DATATYPES.values()
+
+
+@given(REQUESTS, st.binary(max_size=40))
+def test_any_json_of_about_the_right_form(request, tail):
+    text = json.dumps(request).encode()
+    decode(text)
+    decode(text + tail, len(text))
+
+
+@given(st.binary(max_size=200), st.integers(0, 200))
+def test_any_bytes(body, length):
+    decode(body)
+    decode(body, min(length, len(body)))
+
+
+@given(st.sampled_from([*DATATYPES]), st.lists(st.integers(0, 5), max_size=3), st.binary(max_size=60))
+def test_any_binary_tensor(datatype, shape, data):
+    tensor = settle(lambda: tensors.decode_binary("x", datatype, shape, memoryview(data)))
+    if tensor is not None:
+        assert tensor.shape == tuple(shape)
+        assert tensors.encode_binary(tensor) == data
+
+
+@given(st.sampled_from([*DATATYPES]), st.lists(st.integers(-1, 5), max_size=3), st.binary(max_size=60))
+def test_any_raw_request(datatype, shape, body):
+    spec = TensorSpec("x", datatype, tuple(shape))
+    settle(lambda: infer.decode_raw("m", "", (spec,), body, actor="a", received_at=0.0))
+
+
+@given(
+    st.sampled_from(["FP32", "FP64", "INT64", "UINT8", "BOOL", "BYTES"]),
+    st.lists(st.integers(0, 4), min_size=1, max_size=3),
+    st.data(),
+)
+def test_json_data_comes_back_as_it_was(datatype, shape, data):
+    kinds = {"F": st.floats(width=32, allow_nan=False, allow_infinity=False), "I": st.integers(-(2**63), 2**63 - 1)}
+    kinds |= {"U": st.integers(0, 255), "B": st.booleans() if datatype == "BOOL" else st.text(max_size=5)}
+    count = int(np.prod(shape))
+    values = data.draw(st.lists(kinds[datatype[0]], min_size=count, max_size=count))
+    array = np.empty(shape, DATATYPES[datatype])
+    array.reshape(-1)[:] = values
+    if datatype == "BYTES" and any(0xD800 <= ord(letter) < 0xE000 for value in values for letter in value):
+        return
+    for form in (values, array.tolist()):
+        decoded, nulls = tensors.decode_json("x", datatype, list(shape), msgspec.Raw(json.dumps(form).encode()))
+        assert nulls is None
+        assert decoded.tolist() == array.tolist()
+    assert json.loads(tensors.encode_json("x", array)) == values
+
+
+@given(st.lists(st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_nulls_are_told_apart_from_numbers(values):
+    array, nulls = tensors.decode_json("x", "FP32", [len(values)], msgspec.Raw(json.dumps(values).encode()))
+    found = [False] * len(values) if nulls is None else nulls.tolist()
+    assert found == [value is None for value in values]
+    assert np.isnan(array).tolist() == found
+
+
+@given(st.dictionaries(st.sampled_from(["model", "truths"]), JSON_VALUES | st.lists(TENSORS)), st.binary(max_size=50))
+def test_any_ground_truth(body, noise):
+    for text in (json.dumps(body).encode(), noise):
+        settle(lambda text=text: truth.decode(text, actor="a", received_at=0.0))
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate", b"br", b"", b"identity"]))
+def test_any_compressed_body(body, encoding):
+    found = settle(lambda: decompress(body, encoding, 100))
+    assert found is None or len(found) <= 200

@@ -1,0 +1,43 @@
+"""Settings come from one table."""
+
+from pathlib import Path
+
+import pytest
+
+from modelwright.core.errors import BadInputError
+from modelwright.settings import SETTINGS, address, load
+
+
+def test_every_setting_has_a_default_that_parses_and_a_help():
+    settings = load(environ={})
+    for setting in SETTINGS:
+        assert getattr(settings, setting.name) == setting.parse(setting.default)
+        assert setting.help.endswith(".")
+
+
+def test_the_environment_sets_a_value_and_an_override_wins():
+    environment = {"MODELWRIGHT_THREADS": "3", "MODELWRIGHT_HTTP": "127.0.0.1:9000"}
+    assert load(environ=environment).threads == 3
+    assert load({"http": "127.0.0.1:9001"}, environ=environment).http == "127.0.0.1:9001"
+
+
+def test_an_override_that_was_not_given_does_not_count():
+    assert load({"home": None}, environ={"MODELWRIGHT_HOME": "/srv/models"}).home == Path("/srv/models")
+
+
+def test_a_value_that_does_not_parse_names_its_variable_and_what_it_means():
+    with pytest.raises(BadInputError) as caught:
+        load(environ={"MODELWRIGHT_LOG_MODE": "sometimes"})
+    assert caught.value.code == "settings.invalid"
+    assert "MODELWRIGHT_LOG_MODE" in str(caught.value)
+    assert "batched" in caught.value.fix
+
+
+@pytest.mark.parametrize("text", ["8080", "localhost", ":8080", "localhost:http", "localhost:70000"])
+def test_an_address_needs_host_and_port(text):
+    with pytest.raises(BadInputError, match="not an address"):
+        address(text)
+
+
+def test_an_address_may_be_ipv6():
+    assert address("[::1]:8080") == ("::1", 8080)
