@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from modelwright.processes.control import (
     application,
     first_token,
     keep_once,
+    serve_http,
     server_config,
 )
 from modelwright.processes.logs import JsonLines
@@ -176,3 +178,15 @@ def test_no_authentication_on_an_address_that_others_reach_is_refused(tmp_path: 
     ended = subprocess.run([*command, "--control", "0.0.0.0:0"], capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     assert "serve.refused-bind" in ended.stderr
+
+
+def test_a_signal_that_comes_before_the_server_runs_still_ends_it() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    asked: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        try:
+            serve_http(asked.append, listener, ready=lambda: os.kill(os.getpid(), signal.SIGTERM))  # type: ignore[arg-type]
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    assert not asked

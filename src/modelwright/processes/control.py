@@ -113,9 +113,9 @@ def serve(settings: Settings, listener: socket.socket, *, authenticate: bool = T
         _log.info("control.started", extra={"recovered": recovered, "address": listener.getsockname()[:2]})
         with contextlib.suppress(ModelwrightError):  # what a gateway cannot load is no reason to keep the pages back
             platform.target.wait(epoch, timeout=TABLE_SECONDS)  # the token that is shown now must be good at once
-        _tell(event="ready")
+        app = application(platform, workflow, settings=settings, authenticate=authenticate)
         try:
-            _serve_http(application(platform, workflow, settings=settings, authenticate=authenticate), listener)
+            serve_http(app, listener, ready=lambda: _tell(event="ready"))
         finally:
             keeper.stop()
     return 0
@@ -137,11 +137,18 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def _serve_http(app: ASGIApp, listener: socket.socket) -> None:
-    # uvicorn takes the signals while it runs and raises them again at its end: there they must not kill us.
+def serve_http(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Answer on the socket until SIGTERM or SIGINT, also when the signal comes as early as during ``ready``."""
+    server = uvicorn.Server(server_config(app))
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn takes the signals only once it runs, and raises them again at its end: there they must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(server_config(app)).run(sockets=[listener])
+        signal.signal(number, stop)
+    ready()
+    server.run(sockets=[listener])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
