@@ -52,6 +52,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("http", str, "127.0.0.1:8080", "Address of the data plane (predictions, ground truth, health)."),
     Setting("grpc", str, "", "Address of the data plane over gRPC (needs the extra `grpc`); empty: none."),
     Setting("control", str, "127.0.0.1:8081", "Address of the control plane and the pages."),
+    Setting("tls_certificate", str, "", "PEM file with the server's certificate chain; empty: no TLS."),
+    Setting("tls_key", str, "", "PEM file with the certificate's private key, unencrypted."),
+    Setting("tls_client_ca", str, "", "PEM file: clients of the data plane need a certificate of this CA (mTLS)."),
     Setting(
         "log_mode", _log_mode, "batched", "Prediction log: `batched` syncs every 100 ms, `sync` before each answer."
     ),
@@ -78,6 +81,9 @@ class Settings:
     http: str
     grpc: str
     control: str
+    tls_certificate: str
+    tls_key: str
+    tls_client_ca: str
     log_mode: str
     log_required: bool
     segment_bytes: int

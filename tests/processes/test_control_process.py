@@ -77,8 +77,9 @@ def test_api_and_pages_answer_on_one_address_over_the_real_stores(
 def test_a_request_head_over_the_limit_is_refused_before_it_is_kept(
     platform: Platform, workflow: InlineWorkflow, tmp_path: Path
 ) -> None:
-    app = application(platform, workflow, settings=load({"home": tmp_path / "home"}, environ={}), authenticate=False)
-    server = uvicorn.Server(server_config(app))
+    settings = load({"home": tmp_path / "home"}, environ={})
+    app = application(platform, workflow, settings=settings, authenticate=False)
+    server = uvicorn.Server(server_config(app, settings))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -181,12 +182,15 @@ def test_no_authentication_on_an_address_that_others_reach_is_refused(tmp_path: 
 
 
 def test_a_signal_that_comes_before_the_server_runs_still_ends_it() -> None:
+    async def untouched(scope: object, *_: object) -> None:
+        raise AssertionError(scope)
+
+    config = server_config(untouched, load({}, environ={}))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    asked: list[object] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            serve_http(asked.append, listener, ready=lambda: os.kill(os.getpid(), signal.SIGTERM))  # type: ignore[arg-type]
+            serve_http(config, listener, ready=lambda: os.kill(os.getpid(), signal.SIGTERM))
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-    assert not asked
+        assert listener.fileno() == -1  # it was served, and given back

@@ -34,6 +34,7 @@ from modelwright.ports.workflow import Workflow
 from modelwright.processes.child import die_with_parent
 from modelwright.processes.listening import is_loopback, listen
 from modelwright.processes.logs import configure
+from modelwright.processes.tls import NAMES, add_options
 from modelwright.record.compact import compact
 from modelwright.settings import Settings, load
 
@@ -46,7 +47,7 @@ _log = logging.getLogger("modelwright.control")
 
 def application(platform: Platform, workflow: Workflow, *, settings: Settings, authenticate: bool = True) -> ASGIApp:
     """The API with the pages behind one guard."""
-    pages = console_app(platform, workflow, authenticate=authenticate)
+    pages = console_app(platform, workflow, authenticate=authenticate, secure=bool(settings.tls_certificate))
     return control_app(platform, workflow, settings=settings, pages=pages, authenticate=authenticate)
 
 
@@ -115,14 +116,17 @@ def serve(settings: Settings, listener: socket.socket, *, authenticate: bool = T
             platform.target.wait(epoch, timeout=TABLE_SECONDS)  # the token that is shown now must be good at once
         app = application(platform, workflow, settings=settings, authenticate=authenticate)
         try:
-            serve_http(app, listener, ready=lambda: _tell(event="ready"))
+            serve_http(server_config(app, settings), listener, ready=lambda: _tell(event="ready"))
         finally:
             keeper.stop()
     return 0
 
 
-def server_config(app: ASGIApp) -> uvicorn.Config:
-    """How the control plane speaks HTTP: no trust in proxies, no name, small heads, few connections."""
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How the control plane speaks HTTP: no trust in proxies, no name, small heads, few connections.
+
+    With TLS it asks for no client certificate: browsers open its pages.
+    """
     return uvicorn.Config(
         app,
         log_config=None,
@@ -134,12 +138,14 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         limit_concurrency=512,
         timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
     )
 
 
-def serve_http(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+def serve_http(config: uvicorn.Config, listener: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
     """Answer on the socket until SIGTERM or SIGINT, also when the signal comes as early as during ``ready``."""
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(config)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -161,13 +167,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, help="inherited listening socket")
     parser.add_argument("--parent", type=int, help="process id of the supervisor: stop when it goes")
     parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback only)")
+    add_options(parser)
     given = parser.parse_args(arguments)
     if given.parent is not None:
         die_with_parent(given.parent)
     os.umask(0o077)
     configure("control")
     try:
-        settings = load({name: getattr(given, name) for name in ("home", "project", "control", "http")})
+        settings = load({name: getattr(given, name) for name in ("home", "project", "control", "http", *NAMES)})
         listener = socket.socket(fileno=given.fd) if given.fd is not None else listen(settings.control, name="control")
         host = str(listener.getsockname()[0])
         if given.no_auth and not is_loopback(host):

@@ -37,7 +37,7 @@ from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 from modelwright.interfaces.http import infer, tensors
 from modelwright.interfaces.http.server import DataPlane
-from modelwright.processes import logs
+from modelwright.processes import logs, tls
 from modelwright.processes.child import die_with_parent
 from modelwright.processes.listening import is_loopback, listen, spoken
 from modelwright.record.writer import SegmentWriter
@@ -99,6 +99,7 @@ class Gateway:
 
     def __init__(self, options: GatewayOptions, settings: Settings, listener: socket.socket) -> None:
         self._options, self._settings, self._listener = options, settings, listener
+        self._tls = tls.server_context(settings)
         self.http = spoken(listener)
         self._writer_id = f"standalone.{os.getpid()}" if options.packages else options.gateway_id
         self._sink = SegmentWriter(
@@ -120,7 +121,7 @@ class Gateway:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await self._server.start(self._listener)
+        await self._server.start(self._listener, self._tls)
         over_grpc = await self._start_grpc() if self._options.grpc else None
         work = self._serve_packages(stop) if self._options.packages else self._follow(stop)
         try:
@@ -257,7 +258,8 @@ class Gateway:
         gc.set_threshold(*GC_THRESHOLDS)
         models = sorted(self._plane.routes)
         _logger.info("ready", extra={"gateway": self._options.gateway_id, "http": self.http, "models": models})
-        _say(f"ready http://{self.http} ({len(models)} model{'' if len(models) == 1 else 's'})")
+        scheme = "https" if self._tls else "http"
+        _say(f"ready {scheme}://{self.http} ({len(models)} model{'' if len(models) == 1 else 's'})")
 
     def _epoch(self) -> int:
         return -1 if self._plane.table is None else self._plane.table.epoch
@@ -294,7 +296,7 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         die_with_parent(options.parent)
         listener = socket.socket(fileno=options.listener)
     else:
-        listener = listen(options.http, name="http", insecure=options.insecure)
+        listener = listen(options.http, name="http", insecure=options.insecure or bool(settings.tls_certificate))
     _make_home(settings.home)
     gateway = Gateway(options, settings, listener)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -314,10 +316,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--package", type=Path, action="append", default=[], help="serve this package alone")
     parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback and --package only)")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
+    tls.add_options(parser)
     given = parser.parse_args(argv)
     logs.configure("gateway")
     try:
-        settings = settings_module.load({"home": given.home, "http": given.http, "grpc": given.grpc})
+        settings = settings_module.load({name: getattr(given, name) for name in ("home", "http", "grpc", *tls.NAMES)})
         options = GatewayOptions(
             settings.http,
             given.id,

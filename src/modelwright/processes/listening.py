@@ -28,7 +28,7 @@ def listen(text: str, *, name: str, insecure: bool = False) -> socket.socket:
     Args:
         text: the address.
         name: the setting it comes from, ``http`` or ``control``: named in the errors.
-        insecure: allow an address that other machines can reach, without TLS.
+        insecure: allow an address that other machines can reach; right where the listener speaks TLS.
 
     Raises:
         RefusedError: ``serve.refused-bind``.
@@ -43,7 +43,8 @@ def listen(text: str, *, name: str, insecure: bool = False) -> socket.socket:
             "serve.refused-bind",
             f"{text} can be reached from other machines, and there is no TLS.",
             why="Tokens and data would cross the network readable.",
-            fix=f"{change} to a loopback address behind a TLS proxy, or add --i-know.",
+            fix=f"Give --tls-certificate and --tls-key, or {change.lower()} to a loopback address behind a TLS proxy, "
+            "or add --i-know.",
         )
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

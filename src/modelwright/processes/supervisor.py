@@ -23,6 +23,7 @@ from pathlib import Path
 from modelwright.core.errors import ConflictError, ModelwrightError
 from modelwright.processes.listening import listen, spoken
 from modelwright.processes.logs import configure
+from modelwright.processes.tls import NAMES, add_options, options_of, server_context
 from modelwright.settings import Settings, load
 from modelwright.wiring import private_home
 
@@ -32,15 +33,15 @@ CONTROL_STOP_SECONDS = 15.0
 _log = logging.getLogger("modelwright.supervisor")
 
 
-def banner(*, http: str, grpc: str = "", control: str, home: Path, token: str | None) -> str:
+def banner(*, http: str, grpc: str = "", control: str, home: Path, token: str | None, scheme: str = "http") -> str:
     """What a person sees at the start."""
     lines = [
         "",
         "  modelwright is running.",
         "",
-        f"    predictions  http://{http}/v2",
+        f"    predictions  {scheme}://{http}/v2",
         *([f"    gRPC         {grpc}"] if grpc else []),
-        f"    pages, API   http://{control}/",
+        f"    pages, API   {scheme}://{control}/",
         f"    data in      {home}",
     ]
     if token:
@@ -157,7 +158,7 @@ class Supervisor:
         self._settings, self._http, self._control, self._say = settings, http, control, say
         self._token: str | None = None
         self._ready = False
-        common = ["--home", str(settings.home), "--parent", str(os.getpid())]
+        common = ["--home", str(settings.home), "--parent", str(os.getpid()), *options_of(settings)]
         self.gateway = Child(
             "gateway",
             [
@@ -188,7 +189,8 @@ class Supervisor:
             self._token = str(told["token"])
         if told.get("event") == "ready" and not self._ready:
             addresses = {"http": spoken(self._http), "grpc": self._settings.grpc, "control": spoken(self._control)}
-            self._say(banner(**addresses, home=self._settings.home, token=self._token))
+            scheme = "https" if self._settings.tls_certificate else "http"
+            self._say(banner(**addresses, home=self._settings.home, token=self._token, scheme=scheme))
             self._token, self._ready = None, True
 
     async def run(self) -> int:
@@ -236,10 +238,12 @@ def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Call
     """
     os.umask(0o077)
     run = private_home(settings.home) / "run"
+    encrypted = server_context(settings) is not None  # what is wrong with a file is better said once, here
+    anywhere = insecure_bind or encrypted
     with (
         only_one(run),
-        listen(settings.http, name="http", insecure=insecure_bind) as http,
-        listen(settings.control, name="control", insecure=insecure_bind) as control,
+        listen(settings.http, name="http", insecure=anywhere) as http,
+        listen(settings.control, name="control", insecure=anywhere) as control,
     ):
         if settings.grpc:  # the gateway listens there itself; what is wrong with the address is better said once, here
             listen(settings.grpc, name="grpc", insecure=insecure_bind).close()
@@ -259,10 +263,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grpc", help="address of the data plane over gRPC")
     parser.add_argument("--control", help="address of the control plane and the pages")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
+    add_options(parser)
     given = parser.parse_args(arguments)
     configure("supervisor")
     try:
-        settings = load({name: getattr(given, name) for name in ("home", "project", "http", "grpc", "control")})
+        settings = load({name: getattr(given, name) for name in ("home", "project", "http", "grpc", "control", *NAMES)})
         return run_supervisor(settings, insecure_bind=given.i_know)
     except ModelwrightError as error:
         from modelwright.interfaces.cli.output import print_error  # lazy: a process that serves needs no terminal

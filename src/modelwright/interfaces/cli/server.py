@@ -22,20 +22,24 @@ def _become(module: str, arguments: list[str]) -> None:
 @click.option("--http", help="Address of the data plane [127.0.0.1:8080].")
 @click.option("--grpc", help="Address of the data plane over gRPC; none when left out.")
 @click.option("--control", help="Address of the control plane and the pages [127.0.0.1:8081].")
+@click.option("--tls-certificate", help="PEM file with the server's certificate chain: speak TLS.")
+@click.option("--tls-key", help="PEM file with the certificate's private key.")
+@click.option("--tls-client-ca", help="PEM file: clients of the data plane need a certificate of this CA.")
 @click.option("--no-auth", is_flag=True, help="Ask for no token (only with --package, only on loopback).")
 @click.option("--i-know", is_flag=True, help="Allow an address other than loopback without TLS.")
-def serve(
-    packages: tuple[str, ...], http: str | None, grpc: str | None, control: str | None, no_auth: bool, i_know: bool
-) -> None:
+def serve(packages: tuple[str, ...], no_auth: bool, i_know: bool, **given: str | None) -> None:
     """Start the server: predictions, ground truth, control plane and pages.
 
     Without --package it serves what the registry says and follows it. The first start prints an access token, once.
     """
-    settings = current_settings(http=http, grpc=grpc, control=control)
+    settings = current_settings(**given)
     if no_auth and not packages:
         raise click.UsageError("--no-auth goes with --package.")
     arguments = ["--home", str(settings.home.absolute()), "--http", settings.http]
     arguments += ["--grpc", settings.grpc] if settings.grpc else []
+    for name in ("tls_certificate", "tls_key", "tls_client_ca"):
+        path = getattr(settings, name)
+        arguments += [f"--{name.replace('_', '-')}", path] if path else []
     if packages:
         for package in packages:
             arguments += ["--package", str(existing(package, "package"))]

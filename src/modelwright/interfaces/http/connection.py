@@ -164,7 +164,8 @@ class Connection(asyncio.Protocol):
         """The client has sent its last byte; what it asked before that is still answered."""
         self._refused = self._ended = True
         self._server.send_bytes(self, b"", close=True)
-        return True  # we close, asyncio does not
+        # we close, asyncio does not; under TLS asyncio closes whatever we say
+        return self.transport is not None and self.transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """The client reads too slowly: stop reading from it, and give up on it in time."""
@@ -279,7 +280,7 @@ class Connection(asyncio.Protocol):
             transport.write(data)
         if not close:
             return
-        if self._state == _LINGER and not self._ended:
+        if self._state == _LINGER and not self._ended and transport.can_write_eof():  # TLS has no half-closed state
             transport.write_eof()
         else:
             transport.close()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 
 from modelwright.core.access import Actor, Permission
 from modelwright.core.errors import InternalError, ModelwrightError, UnavailableError
-from modelwright.interfaces.http.connection import Connection
+from modelwright.interfaces.http.connection import LINGER_SECONDS, Connection
 from modelwright.interfaces.http.endpoints import Context
 from modelwright.interfaces.http.gate import Gate
 from modelwright.interfaces.http.message import Logged, Reply, Request, compress, decompress, error_reply, render
@@ -76,10 +77,17 @@ class DataPlane:
         """
         return self._gate.admit(authorization, permission, now)
 
-    async def start(self, listener: socket.socket) -> None:
+    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept on a bound socket."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            lambda: Connection(self),
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=self.limits.header_seconds if tls else None,
+            ssl_shutdown_timeout=LINGER_SECONDS if tls else None,
+        )
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def commit(self, prepared: Prepared) -> None:

@@ -1,0 +1,70 @@
+"""TLS of the listeners: who the server is, and whose client certificates it takes."""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+from pathlib import Path
+
+from modelwright.core.errors import BadInputError
+from modelwright.settings import Settings
+
+NAMES = ("tls_certificate", "tls_key", "tls_client_ca")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The three options, named like the settings."""
+    parser.add_argument("--tls-certificate", help="PEM file with the server's certificate chain")
+    parser.add_argument("--tls-key", help="PEM file with the certificate's private key")
+    parser.add_argument("--tls-client-ca", help="PEM file: clients of the data plane need a certificate of this CA")
+
+
+def options_of(settings: Settings) -> list[str]:
+    """The command line that gives a child process the same TLS."""
+    given = {name: getattr(settings, name) for name in NAMES}
+    return [part for name, path in given.items() if path for part in (f"--{name.replace('_', '-')}", path)]
+
+
+def server_context(settings: Settings) -> ssl.SSLContext | None:
+    """The data plane's TLS, 1.2 or newer; None where no certificate is set.
+
+    Raises:
+        BadInputError: ``serve.bad-tls``: only one of certificate and key, or a file that cannot be used.
+    """
+    certificate, key, authority = (getattr(settings, name) for name in NAMES)
+    if not (certificate or key or authority):
+        return None
+    if not (certificate and key):
+        raise BadInputError(
+            "serve.bad-tls",
+            "TLS needs a certificate and its key.",
+            fix="Give both --tls-certificate and --tls-key (--tls-client-ca goes with them).",
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    at_fault = certificate
+    try:
+        context.load_cert_chain(_file(certificate), _file(key), password=_no_password)
+        if authority:
+            at_fault = authority
+            context.load_verify_locations(_file(authority))
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
+        raise BadInputError(
+            "serve.bad-tls",
+            f"TLS cannot be set up with {error.filename or at_fault}." if isinstance(error, OSError) else str(error),
+            why=f"{reason}.",
+            fix="Give readable PEM files: a certificate chain, its unencrypted key, and the authority of the clients.",
+        ) from error
+    return context
+
+
+def _file(path: str) -> str:
+    with Path(path).open("rb"):  # OpenSSL's own message does not name the file
+        return path
+
+
+def _no_password() -> str:
+    raise ValueError("The key is encrypted")  # else OpenSSL would ask on the terminal
