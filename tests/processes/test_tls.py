@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from modelwright.adapters.stores.package_files import write_zip
 from modelwright.core.errors import BadInputError
@@ -88,16 +90,26 @@ def _settings(**given: object) -> Settings:
 
 
 @pytest.fixture(scope="module")
+def grpc_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
 def served(
-    authority: Authority, sum_package: Callable[[], Package], tmp_path_factory: pytest.TempPathFactory
+    authority: Authority,
+    sum_package: Callable[[], Package],
+    tmp_path_factory: pytest.TempPathFactory,
+    grpc_port: int,
 ) -> Iterator[int]:
-    """The port of a gateway that speaks TLS and asks for a client certificate."""
+    """The port of a gateway that speaks TLS, over gRPC too, and asks for a client certificate."""
     folder = tmp_path_factory.mktemp("served")
     write_zip(sum_package(), folder / "tiny.mw")
     certificate, key = authority.issue("server")
     settings = _settings(tls_certificate=certificate, tls_key=key, tls_client_ca=authority.path)
     command = [sys.executable, "-m", "modelwright.processes.gateway", "--home", str(folder), "--http", "127.0.0.1:0"]
     command += ["--package", str(folder / "tiny.mw"), "--no-auth", *options_of(settings)]
+    command += ["--grpc", f"127.0.0.1:{grpc_port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         match = re.match(r"ready https://127\.0\.0\.1:(\d+)", process.stdout.readline())
@@ -137,6 +149,24 @@ def test_a_client_of_another_authority_is_refused(served: int, authority: Author
     context.load_cert_chain(*Authority.make(tmp_path / "other").issue("stranger"))
     with pytest.raises(OSError, match=r"unknown ca|certificate|closed|reset|EOF"):
         _get(served, context)
+
+
+def test_grpc_takes_the_same_certificates(served: int, grpc_port: int, authority: Authority) -> None:
+    assert served
+    certificate, key = authority.issue("grpc-client")
+    root = Path(authority.path).read_bytes()
+    for credentials, answered in (
+        (grpc.ssl_channel_credentials(root, Path(key).read_bytes(), Path(certificate).read_bytes()), True),
+        (grpc.ssl_channel_credentials(root), False),
+    ):
+        with grpc.secure_channel(f"127.0.0.1:{grpc_port}", credentials) as channel:
+            live = service_pb2_grpc.GRPCInferenceServiceStub(channel).ServerLive
+            if answered:
+                assert live(service_pb2.ServerLiveRequest(), timeout=PATIENCE).live
+                continue
+            with pytest.raises(grpc.RpcError) as caught:
+                live(service_pb2.ServerLiveRequest(), timeout=PATIENCE)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_tls_older_than_one_point_two_is_refused(served: int, authority: Authority) -> None:

@@ -145,7 +145,8 @@ class Gateway:
             raise UnavailableError(
                 "plugins.missing-extra", f"{error.name} is not installed.", fix="pip install 'modelwright[grpc]'"
             ) from error
-        with listen(self._options.grpc, name="grpc", insecure=self._options.insecure) as probe:
+        anywhere = self._options.insecure or self._tls is not None
+        with listen(self._options.grpc, name="grpc", insecure=anywhere) as probe:
             address = spoken(probe)  # gRPC binds by itself: what is wrong with the address is said before
         shared = Shared(
             self._plane,
@@ -157,7 +158,8 @@ class Gateway:
             tensors.encode_binary,
             infer.event_time,
         )
-        server = await start(shared, address, max_message_bytes=self._settings.max_body_bytes)
+        limit = self._settings.max_body_bytes
+        server = await start(shared, address, max_message_bytes=limit, tls=tls.pem_of(self._settings))
         _logger.info("grpc", extra={"grpc": address})
         return server
 

@@ -246,7 +246,7 @@ def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Call
         listen(settings.control, name="control", insecure=anywhere) as control,
     ):
         if settings.grpc:  # the gateway listens there itself; what is wrong with the address is better said once, here
-            listen(settings.grpc, name="grpc", insecure=insecure_bind).close()
+            listen(settings.grpc, name="grpc", insecure=anywhere).close()
         server_file = _write_server_file(run, spoken(http), spoken(control))
         try:
             return asyncio.run(Supervisor(settings, http, control, say).run())

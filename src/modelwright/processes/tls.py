@@ -61,6 +61,17 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def pem_of(settings: Settings) -> tuple[bytes, bytes, bytes | None] | None:
+    """Certificate chain, key and client authority for whoever does its own TLS; None where no certificate is set.
+
+    The files were proved by :func:`server_context` before.
+    """
+    if not settings.tls_certificate:
+        return None
+    certificate, key = Path(settings.tls_certificate).read_bytes(), Path(settings.tls_key).read_bytes()
+    return certificate, key, Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
+
+
 def _file(path: str) -> str:
     with Path(path).open("rb"):  # OpenSSL's own message does not name the file
         return path

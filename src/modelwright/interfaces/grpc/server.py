@@ -211,8 +211,16 @@ class Service:
         return response
 
 
-async def start(shared: Shared, address: str, *, max_message_bytes: int) -> grpc.aio.Server:
+async def start(
+    shared: Shared, address: str, *, max_message_bytes: int, tls: tuple[bytes, bytes, bytes | None] | None = None
+) -> grpc.aio.Server:
     """Serve on ``HOST:PORT``; port 0 takes a free one.
+
+    Args:
+        shared: what answers.
+        address: where.
+        max_message_bytes: largest request.
+        tls: PEM of the certificate chain, of its key, and of the authority whose clients are taken (None: any client).
 
     Raises:
         BadInputError: ``serve.port-taken``.
@@ -226,7 +234,7 @@ async def start(shared: Shared, address: str, *, max_message_bytes: int) -> grpc
     )
     server.add_generic_rpc_handlers((Service(shared).handler(),))
     try:
-        bound = server.add_insecure_port(address)
+        bound = server.add_secure_port(address, _credentials(*tls)) if tls else server.add_insecure_port(address)
     except RuntimeError:
         bound = 0
     if not bound:
@@ -238,3 +246,9 @@ async def start(shared: Shared, address: str, *, max_message_bytes: int) -> grpc
         )
     await server.start()
     return server
+
+
+def _credentials(certificate: bytes, key: bytes, authority: bytes | None) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(key, certificate)], root_certificates=authority, require_client_auth=authority is not None
+    )
