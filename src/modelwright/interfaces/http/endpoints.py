@@ -9,7 +9,7 @@ from urllib.parse import quote
 from modelwright.core.about import __version__
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import TensorSpec
-from modelwright.interfaces.http import infer, truth
+from modelwright.interfaces.http import infer, instances, truth
 from modelwright.interfaces.http.message import JSON, Logged, Reply, Request, json_reply
 from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
 from modelwright.serve.call import Answer
@@ -96,10 +96,6 @@ def predict(context: Context, request: Request) -> Reply:
         decoded = infer.decode(model, version, request.body, json_length, actor=actor, received_at=at)
     answer = context.plane.predict(decoded.call)
     opening, headers = _opening(context, answer)
-    identity = answer.prediction_id
-    if not (identity.isascii() and identity.isprintable()):
-        identity = quote(identity)
-    headers = b"%bmodelwright-prediction-id: %b\r\n" % (headers, identity.encode())
     body, json_size = infer.encode(decoded, answer, opening)
     if json_size is None:
         headers = JSON + headers
@@ -108,6 +104,23 @@ def predict(context: Context, request: Request) -> Reply:
             b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n" % json_size + headers
         )
     return Reply(200, body, headers, Logged.PREDICTION, (answer.model, answer.version))
+
+
+def predict_instances(context: Context, request: Request) -> Reply:
+    """Inference in KServe's V1 protocol."""
+    model, version = request.parameters["model"], request.parameters.get("version", "")
+    signature = _arm(context, request).loaded.signature
+    call = instances.decode(
+        model, version, signature, request.body, actor=request.actor.subject, received_at=request.received_at
+    )
+    answer = context.plane.predict(call)
+    _, headers = _opening(context, answer)
+    return Reply(200, instances.encode(answer), JSON + headers, Logged.PREDICTION, (answer.model, answer.version))
+
+
+def model_list(context: Context, _request: Request) -> Reply:
+    """Every model, in KServe's V1 protocol."""
+    return json_reply({"models": sorted(context.plane.routes)})
 
 
 def record_truth(context: Context, request: Request) -> Reply:
@@ -147,10 +160,13 @@ def _json_length(header: bytes, total: int) -> int:
 
 
 def _opening(context: Context, answer: Answer) -> tuple[bytes, bytes]:
-    """Cached per version: how its bodies begin, and its version header."""
+    """How the answer's body begins, cached per version, and the headers that name its version and its id."""
     key = (answer.model, answer.version)
     cached = context.openings.get(key)
     if cached is None:
         version = b"modelwright-version: %b\r\n" % quote(answer.version).encode()
         cached = context.openings[key] = (infer.opening(*key), version)
-    return cached
+    identity = answer.prediction_id
+    if not (identity.isascii() and identity.isprintable()):
+        identity = quote(identity)
+    return cached[0], b"%bmodelwright-prediction-id: %b\r\n" % (cached[1], identity.encode())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from modelwright.interfaces.http import tensors
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.validate import datatype_of
 
+Body = TypeVar("Body")
 Parameter = str | int | float | bool | None
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
@@ -69,7 +70,7 @@ def decode(
     Raises:
         BadInputError: ``serve.bad-json``, ``serve.bad-request`` and everything of :mod:`.tensors`.
     """
-    request = _request(body if json_length is None else memoryview(body)[:json_length])
+    request = parse(_decoder, body if json_length is None else memoryview(body)[:json_length])
     inputs: dict[str, NDArray[Any]] = {}
     nulls: dict[str, NDArray[np.bool_]] = {}
     offset = len(body) if json_length is None else json_length
@@ -210,9 +211,14 @@ def _head(name: str, tensor: NDArray[Any]) -> bytes:
     return head
 
 
-def _request(text: bytes | memoryview) -> InferRequest:
+def parse(decoder: msgspec.json.Decoder[Body], text: bytes | memoryview) -> Body:
+    """The body as the decoder's type.
+
+    Raises:
+        BadInputError: ``serve.bad-json``, ``serve.bad-request``.
+    """
     try:
-        return _decoder.decode(text)
+        return decoder.decode(text)
     except msgspec.ValidationError as error:
         raise BadInputError(
             "serve.bad-request", "The body is no inference request.", why=f"{error}.", fix="See the protocol."

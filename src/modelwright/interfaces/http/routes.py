@@ -36,6 +36,12 @@ ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(b"GET", "/v2/models/{model}/versions/{version}", "predict", endpoints.model_metadata),
     HttpRoute(b"POST", "/v2/models/{model}/infer", "predict", endpoints.predict, timed=True),
     HttpRoute(b"POST", "/v2/models/{model}/versions/{version}/infer", "predict", endpoints.predict, timed=True),
+    HttpRoute(b"GET", "/v1/models", "predict", endpoints.model_list),
+    HttpRoute(b"GET", "/v1/models/{model}", None, endpoints.model_ready),
+    HttpRoute(b"POST", "/v1/models/{model}:predict", "predict", endpoints.predict_instances, timed=True),
+    HttpRoute(
+        b"POST", "/v1/models/{model}/versions/{version}:predict", "predict", endpoints.predict_instances, timed=True
+    ),
     HttpRoute(b"POST", "/v2/repository/index", "read", endpoints.repository_index),
     HttpRoute(b"POST", "/record/truth", "truth", endpoints.record_truth),
     HttpRoute(b"GET", "/metrics", "metrics", endpoints.metrics),
@@ -102,7 +108,10 @@ def _bind(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
     parameters: dict[str, str] = {}
     for expected, segment in zip(pattern, segments, strict=True):
         if expected.startswith("{"):
-            parameters[expected[1:-1]] = segment
+            name, _, verb = expected[1:].partition("}")
+            if not segment.endswith(verb):
+                return None
+            parameters[name] = segment.removesuffix(verb)
         elif expected != segment:
             return None
     return parameters
