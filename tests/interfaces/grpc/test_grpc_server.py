@@ -1,8 +1,6 @@
 """The Open Inference Protocol over gRPC, against a real gateway process."""
 
 import json
-import re
-import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
 from modelwright.adapters.stores.package_files import write_zip
@@ -34,49 +32,6 @@ VALUES = {
     "BYTES": ["plain", "ünïcode"],
 }
 FIELD = {"BOOL": "bool", "UINT64": "uint64", "INT64": "int64", "FP32": "fp32", "FP64": "fp64", "BYTES": "bytes"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Serving:
-    """A gateway process over both protocols."""
-
-    def __init__(self, home, packages, *flags):
-        self.home, self.grpc = home, f"127.0.0.1:{free_port()}"
-        command = [sys.executable, "-m", "modelwright.processes.gateway", "--home", home, "--http", "127.0.0.1:0"]
-        command += ["--grpc", self.grpc, *flags]
-        for package in packages:
-            write_zip(package, path := home.parent / f"{package.name}.mw")
-            command += ["--package", path]
-        self.popen = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.token = self.http = ""
-        for line in self.popen.stdout:
-            if line.startswith("token "):
-                self.token = line.split()[1]
-            if match := re.match(r"ready (http://\S+)", line):
-                self.http = match[1]
-                break
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(self.grpc))
-
-    def stop(self):
-        self.popen.send_signal(signal.SIGTERM)
-        self.popen.communicate(timeout=60)
-        return self.popen.returncode
-
-
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory, sum_package, echo_package):
-    every = echo_package("every", {datatype.lower(): (datatype, (-1, 1)) for datatype in VALUES})
-    narrow = echo_package("narrow", {"x": ("INT8", (-1, 1))})
-    gateway = Serving(tmp_path_factory.mktemp("grpc") / "home", [sum_package("total"), every, narrow], "--no-auth")
-    yield gateway
-    assert gateway.stop() == 0
 
 
 def infer_input(name, datatype, values):
@@ -204,8 +159,8 @@ def test_a_message_over_the_limit_is_refused(serving):
     assert status_of(lambda: serving.stub.ModelInfer(asked)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_without_its_token_nothing_but_health_is_answered(tmp_path, sum_package):
-    gateway = Serving(tmp_path / "home", [sum_package("total")])
+def test_without_its_token_nothing_but_health_is_answered(tmp_path, sum_package, gateway_process):
+    gateway = gateway_process(tmp_path / "home", [sum_package("total")])
     try:
         assert gateway.stub.ServerLive(service_pb2.ServerLiveRequest()).live
         assert gateway.stub.ModelReady(service_pb2.ModelReadyRequest(name="total")).ready

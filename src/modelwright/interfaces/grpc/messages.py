@@ -1,22 +1,23 @@
 """The protocol's messages, built from a table: names, numbers and types are those of the Open Inference Protocol.
 
-Source: ``specification/protocol/open_inference_grpc.proto`` of kserve/open-inference-protocol; parameters 4 and 5 as in
-Triton's ``grpc_service.proto``. The messages live in a pool of their own, so that a client library in the same process
-can bring its own copy.
+Source: ``specification/protocol/open_inference_grpc.proto`` of kserve/open-inference-protocol; parameters 4 and 5, the
+stream and the repository as in Triton's ``grpc_service.proto``; health and reflection as in grpc/grpc-proto. The
+messages live in a pool of their own, so that a client library in the same process can bring its own copy.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool
+
+from modelwright.interfaces.grpc.describe import Fields, File
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
 
-# message -> fields (name, number, type); a type with a capital is a message of this table; [] = repeated,
-# {} = map<string, InferParameter>, | = one of the message's only oneof
-_TABLE: dict[str, list[tuple[str, int, str]]] = {
+_TABLE: dict[str, Fields] = {
     "ServerLiveRequest": [],
     "ServerLiveResponse": [("live", 1, "bool")],
     "ServerReadyRequest": [],
@@ -59,7 +60,7 @@ _TABLE: dict[str, list[tuple[str, int, str]]] = {
         ("model_name", 1, "string"),
         ("model_version", 2, "string"),
         ("id", 3, "string"),
-        ("parameters", 4, "{}"),
+        ("parameters", 4, "{}InferParameter"),
         ("inputs", 5, "[]ModelInferRequest.InferInputTensor"),
         ("outputs", 6, "[]ModelInferRequest.InferRequestedOutputTensor"),
         ("raw_input_contents", 7, "[]bytes"),
@@ -68,15 +69,15 @@ _TABLE: dict[str, list[tuple[str, int, str]]] = {
         ("name", 1, "string"),
         ("datatype", 2, "string"),
         ("shape", 3, "[]int64"),
-        ("parameters", 4, "{}"),
+        ("parameters", 4, "{}InferParameter"),
         ("contents", 5, "InferTensorContents"),
     ],
-    "ModelInferRequest.InferRequestedOutputTensor": [("name", 1, "string"), ("parameters", 2, "{}")],
+    "ModelInferRequest.InferRequestedOutputTensor": [("name", 1, "string"), ("parameters", 2, "{}InferParameter")],
     "ModelInferResponse": [
         ("model_name", 1, "string"),
         ("model_version", 2, "string"),
         ("id", 3, "string"),
-        ("parameters", 4, "{}"),
+        ("parameters", 4, "{}InferParameter"),
         ("outputs", 5, "[]ModelInferResponse.InferOutputTensor"),
         ("raw_output_contents", 6, "[]bytes"),
     ],
@@ -84,55 +85,111 @@ _TABLE: dict[str, list[tuple[str, int, str]]] = {
         ("name", 1, "string"),
         ("datatype", 2, "string"),
         ("shape", 3, "[]int64"),
-        ("parameters", 4, "{}"),
+        ("parameters", 4, "{}InferParameter"),
         ("contents", 5, "InferTensorContents"),
     ],
+    "ModelStreamInferResponse": [("error_message", 1, "string"), ("infer_response", 2, "ModelInferResponse")],
+    "ModelRepositoryParameter": [
+        ("bool_param", 1, "|bool"),
+        ("int64_param", 2, "|int64"),
+        ("string_param", 3, "|string"),
+        ("bytes_param", 4, "|bytes"),
+    ],
+    "RepositoryIndexRequest": [("repository_name", 1, "string"), ("ready", 2, "bool")],
+    "RepositoryIndexResponse": [("models", 1, "[]RepositoryIndexResponse.ModelIndex")],
+    "RepositoryIndexResponse.ModelIndex": [
+        ("name", 1, "string"),
+        ("version", 2, "string"),
+        ("state", 3, "string"),
+        ("reason", 4, "string"),
+    ],
+    "RepositoryModelLoadRequest": [
+        ("repository_name", 1, "string"),
+        ("model_name", 2, "string"),
+        ("parameters", 3, "{}ModelRepositoryParameter"),
+    ],
+    "RepositoryModelLoadResponse": [],
+    "RepositoryModelUnloadRequest": [
+        ("repository_name", 1, "string"),
+        ("model_name", 2, "string"),
+        ("parameters", 3, "{}ModelRepositoryParameter"),
+    ],
+    "RepositoryModelUnloadResponse": [],
 }
-_FIELD = descriptor_pb2.FieldDescriptorProto
+_UNARY = (
+    *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
+    *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+)
+INFERENCE = File(
+    "modelwright/open_inference.proto",
+    PACKAGE,
+    _TABLE,
+    {
+        "GRPCInferenceService": {name: (f"{name}Request", f"{name}Response") for name in _UNARY}
+        | {"ModelStreamInfer": ("stream ModelInferRequest", "stream ModelStreamInferResponse")}
+    },
+)
+HEALTH = File(
+    "grpc/health/v1/health.proto",
+    "grpc.health.v1",
+    {
+        "HealthCheckRequest": [("service", 1, "string")],
+        "HealthCheckResponse": [("status", 1, "HealthCheckResponse.ServingStatus")],
+    },
+    {
+        "Health": {
+            "Check": ("HealthCheckRequest", "HealthCheckResponse"),
+            "Watch": ("HealthCheckRequest", "stream HealthCheckResponse"),
+        }
+    },
+    enums={"HealthCheckResponse.ServingStatus": ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")},
+)
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
-    """The table as a file descriptor."""
-    described = descriptor_pb2.FileDescriptorProto(
-        name="modelwright/open_inference.proto", package=PACKAGE, syntax="proto3"
+def _reflection(version: str) -> File:
+    return File(
+        f"grpc/reflection/{version}/reflection.proto",
+        f"grpc.reflection.{version}",
+        {
+            "ServerReflectionRequest": [
+                ("host", 1, "string"),
+                ("file_by_filename", 3, "|string"),
+                ("file_containing_symbol", 4, "|string"),
+                ("file_containing_extension", 5, "|ExtensionRequest"),
+                ("all_extension_numbers_of_type", 6, "|string"),
+                ("list_services", 7, "|string"),
+            ],
+            "ExtensionRequest": [("containing_type", 1, "string"), ("extension_number", 2, "int32")],
+            "ServerReflectionResponse": [
+                ("valid_host", 1, "string"),
+                ("original_request", 2, "ServerReflectionRequest"),
+                ("file_descriptor_response", 4, "|FileDescriptorResponse"),
+                ("all_extension_numbers_response", 5, "|ExtensionNumberResponse"),
+                ("list_services_response", 6, "|ListServiceResponse"),
+                ("error_response", 7, "|ErrorResponse"),
+            ],
+            "FileDescriptorResponse": [("file_descriptor_proto", 1, "[]bytes")],
+            "ExtensionNumberResponse": [("base_type_name", 1, "string"), ("extension_number", 2, "[]int32")],
+            "ListServiceResponse": [("service", 1, "[]ServiceResponse")],
+            "ServiceResponse": [("name", 1, "string")],
+            "ErrorResponse": [("error_code", 1, "int32"), ("error_message", 2, "string")],
+        },
+        {
+            "ServerReflection": {
+                "ServerReflectionInfo": ("stream ServerReflectionRequest", "stream ServerReflectionResponse")
+            }
+        },
+        oneofs={"ServerReflectionRequest": "message_request", "ServerReflectionResponse": "message_response"},
     )
-    made: dict[str, descriptor_pb2.DescriptorProto] = {}
-    for path, fields in _TABLE.items():
-        outer, _, name = path.rpartition(".")
-        message = (made[outer].nested_type if outer else described.message_type).add(name=name)
-        made[path] = message
-        for field in fields:
-            _add(message, path, *field)
-    return described
 
 
-def _add(message: descriptor_pb2.DescriptorProto, path: str, name: str, number: int, kind: str) -> None:
-    field = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
-    if kind == "{}":
-        entry = message.nested_type.add(name="ParametersEntry")
-        entry.options.map_entry = True
-        entry.field.add(name="key", number=1, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_STRING)
-        value = entry.field.add(name="value", number=2, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_MESSAGE)
-        value.type_name = f".{PACKAGE}.InferParameter"
-        kind = f"[]{path}.ParametersEntry"
-    if kind.startswith("[]"):
-        field.label = _FIELD.LABEL_REPEATED
-        kind = kind[2:]
-    if kind.startswith("|"):
-        if not message.oneof_decl:
-            message.oneof_decl.add(name="parameter_choice")
-        field.oneof_index = 0
-        kind = kind[1:]
-    if kind[0].isupper():
-        field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
-    else:
-        field.type = _FIELD.Type.Value(f"TYPE_{kind.upper()}")
+REFLECTIONS = (_reflection("v1"), _reflection("v1alpha"))
+POOL = descriptor_pool.DescriptorPool()
+for _file in (INFERENCE, HEALTH, *REFLECTIONS):
+    POOL.Add(_file.described())
 
 
-_pool = descriptor_pool.DescriptorPool()
-_pool.Add(_file())
-
-
+@cache
 def message(name: str) -> Any:
     """The class of a message, by its name in the protocol (``ModelInferRequest``)."""
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+    return INFERENCE.message(POOL, name)

@@ -37,7 +37,7 @@ ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(b"POST", "/v2/models/{model}/infer", "predict", endpoints.predict, timed=True),
     HttpRoute(b"POST", "/v2/models/{model}/versions/{version}/infer", "predict", endpoints.predict, timed=True),
     HttpRoute(b"GET", "/v1/models", "predict", endpoints.model_list),
-    HttpRoute(b"GET", "/v1/models/{model}", None, endpoints.model_ready),
+    HttpRoute(b"GET", "/v1/models/{model}", "predict", endpoints.model_ready),
     HttpRoute(b"POST", "/v1/models/{model}:predict", "predict", endpoints.predict_instances, timed=True),
     HttpRoute(
         b"POST", "/v1/models/{model}/versions/{version}:predict", "predict", endpoints.predict_instances, timed=True

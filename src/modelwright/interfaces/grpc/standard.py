@@ -1,0 +1,96 @@
+"""The two services that every gRPC tool looks for: health checking and server reflection. Neither asks for a token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from modelwright.core.access import Actor
+from modelwright.core.errors import NotFoundError
+from modelwright.interfaces.grpc.describe import File
+from modelwright.interfaces.grpc.guard import Shared, Waiting, stream, unary
+from modelwright.interfaces.grpc.messages import HEALTH, INFERENCE, POOL, REFLECTIONS, SERVICE
+
+WATCH_SECONDS = 0.2
+_SERVICES = [f"{file.package}.{service}" for file in (INFERENCE, HEALTH, *REFLECTIONS) for service in file.services]
+
+
+class Health:
+    """``grpc.health.v1.Health``: serving means ready, for the server as a whole and for the inference service."""
+
+    def __init__(self, shared: Shared, waiting: Waiting) -> None:
+        self._shared, self._waiting = shared, waiting
+        self._response = HEALTH.message(POOL, "HealthCheckResponse")
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service as gRPC wants it."""
+        return HEALTH.handler(
+            POOL, "Health", {"Check": unary(self._shared, None, self._check), "Watch": stream(self._watch)}
+        )
+
+    def _check(self, request: Any, _context: Any, _actor: Actor | None) -> Any:
+        if request.service not in {"", SERVICE}:
+            raise NotFoundError(
+                "grpc.unknown-service",
+                f"There is no health of {request.service[:100]!r} here.",
+                fix=f"Ask for {SERVICE} or for nothing.",
+            )
+        return self._response(status=self._now(request.service))
+
+    async def _watch(self, request: Any, _context: Any) -> AsyncIterator[Any]:
+        told = None
+        while True:
+            now = self._now(request.service)
+            if now != told:
+                told = now
+                yield self._response(status=now)
+            if self._waiting.closing:
+                return
+            await self._waiting.until(asyncio.sleep(WATCH_SECONDS))
+
+    def _now(self, service: str) -> str:
+        if service not in {"", SERVICE}:
+            return "SERVICE_UNKNOWN"
+        return "SERVING" if self._shared.ready() and not self._waiting.closing else "NOT_SERVING"
+
+
+class Reflection:
+    """One version of ``grpc.reflection.*.ServerReflection``; the files have no imports, so one file is the answer."""
+
+    def __init__(self, file: File, waiting: Waiting) -> None:
+        self._file, self._waiting = file, waiting
+        self._response = file.message(POOL, "ServerReflectionResponse")
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service as gRPC wants it."""
+        return self._file.handler(POOL, "ServerReflection", {"ServerReflectionInfo": stream(self._info)})
+
+    async def _info(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        async for request in self._waiting.each(requests):
+            response = self._response(valid_host=request.host, original_request=request)
+            self._answer(request, response)
+            yield response
+
+    def _answer(self, request: Any, response: Any) -> None:
+        asked = request.WhichOneof("message_request")
+        if asked == "list_services":
+            for name in _SERVICES:
+                response.list_services_response.service.add(name=name)
+            return
+        find = {"file_by_filename": POOL.FindFileByName, "file_containing_symbol": POOL.FindFileContainingSymbol}
+        if asked not in find:
+            code, _ = grpc.StatusCode.UNIMPLEMENTED.value
+            response.error_response.error_code = code
+            response.error_response.error_message = "Here are services, symbols and files; extensions are not used."
+            return
+        try:
+            found = find[asked](getattr(request, asked))
+        except KeyError:
+            code, _ = grpc.StatusCode.NOT_FOUND.value
+            response.error_response.error_code = code
+            response.error_response.error_message = f"There is no {getattr(request, asked)[:100]!r} here."
+        else:
+            response.file_descriptor_response.file_descriptor_proto.append(found.serialized_pb)
