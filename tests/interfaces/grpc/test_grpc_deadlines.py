@@ -1,4 +1,4 @@
-"""Nothing is run for a caller who is gone, and each kind of error has its status."""
+"""Nothing is run for a caller who is known to be gone, and each kind of error has its status."""
 
 import asyncio
 import socket
