@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test test-clients check fuzz abuse bench bench-peers docs lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo 'modelwright needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...'; exit 2)
@@ -25,6 +25,9 @@ demo: $(STAMP) ## Set up, then run the main job: a year of real flights, start t
 test: check ## Set up, then lint, type-check, prove the import rule, build the docs and pass the tests
 	@$(BIN)/pytest
 
+test-clients: $(STAMP) ## Run other projects' clients, unmodified, against the data plane (installs them into build/clients)
+	@$(BIN)/pytest -m clients -rs tests/clients
+
 check: $(STAMP) ## Lint, types, import rule, docs with strict links
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -32,8 +35,18 @@ check: $(STAMP) ## Lint, types, import rule, docs with strict links
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@mkdir -p build && $(BIN)/mkdocs build --strict > build/docs.log 2>&1 || (cat build/docs.log; exit 1)
 
+FUZZED := $(addprefix tests/,interfaces/http interfaces/grpc interfaces/control core record/test_record_frames.py)
+fuzz: $(STAMP) ## Search for input that breaks a parser, for many minutes
+	@$(BIN)/pytest $(FUZZED) -m hypothesis --hypothesis-profile=long --timeout=7200
+
+abuse: $(STAMP) ## Overload, leaks, rolling updates, mixed secrets: long runs against their targets (about 15 minutes)
+	@failed=0; for script in benchmarks/abuse_*.py; do echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $$failed
+
 bench: $(STAMP) ## Rerun the measured claims (prints tables)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/abuse_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-peers: $(STAMP) ## Serve beside FastAPI, MLServer, BentoML, LitServe, MLflow and Ray Serve (environments of 3.6 GB, made once; PEERS="--help")
+	@PYTHONPATH=benchmarks $(BIN)/python -m serving $(PEERS)
 
 docs: $(STAMP) ## Build the documentation into build/site
 	@$(BIN)/mkdocs build --strict

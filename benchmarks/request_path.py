@@ -32,6 +32,7 @@ from modelwright.interfaces.http.server import DataPlane
 from modelwright.processes.gateway import GC_THRESHOLDS
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.plane import Plane
+from modelwright.serve.turn import Turn
 
 ROUNDS, TURNS, CONNECTIONS = 15, 8, 64
 TOKEN = "mw_" + "a" * 43
@@ -49,6 +50,9 @@ class Sent:
     def is_closing(self) -> bool:
         """Never."""
         return False
+
+    def get_extra_info(self, _name: str) -> None:
+        """Nothing."""
 
 
 class Callbacks:
@@ -101,7 +105,8 @@ async def whole_path(connections: list[Connection], data: bytes) -> float:
 async def compare(packages: list[Package], home: Path) -> None:
     sink = SegmentWriter(home / "log", writer_id="bench")
     plane = Plane(sink, OnnxRunners())
-    server = DataPlane(plane, sink, settings.load({"home": home}, {}), {})
+    turn = Turn(plane, sink, lambda work: asyncio.get_running_loop().call_soon(work))
+    server = DataPlane(turn, settings.load({"home": home}, {}), {})
     grant = TokenGrant(hashlib.sha256(TOKEN.encode()).hexdigest(), "bench", "admin")
     routes = {p.name: Route(p.name, (Arm("1", p.digest, 1.0, "champion"),)) for p in packages}
     server.commit(plane.prepare(RoutingTable(1, routes, (grant,)), {p.digest: p for p in packages}.__getitem__))

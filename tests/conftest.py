@@ -12,12 +12,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper
 
 from modelwright.core import package_codec
 from modelwright.core.package import Description, Golden, Package
-from modelwright.core.signature import DATATYPES, Feature, Signature, TensorSpec
+from modelwright.core.signature import AS_SEEN, DATATYPES, Feature, InputPolicy, Signature, TensorSpec
 from modelwright.testing.runner import Function
+
+settings.register_profile("long", max_examples=2000, deadline=None)  # `make fuzz`
 
 ONNX_TYPE = {
     "BOOL": TensorProto.BOOL,
@@ -37,9 +40,15 @@ ONNX_TYPE = {
 
 
 def _package(
-    name: str, signature: Signature, golden: Golden | None = None, files: Mapping[str, bytes] | None = None
+    name: str,
+    signature: Signature,
+    golden: Golden | None = None,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    row_independent: bool = True,
 ) -> Package:
-    described = Description(name, "onnx", onnx.__version__, "graph", "onnx", "2026-01-01T00:00:00Z", "3.11")
+    made_by = ("onnx", onnx.__version__, "graph", "onnx", "2026-01-01T00:00:00Z", "3.11")
+    described = Description(name, *made_by, row_independent=row_independent)
     parts = {
         "package.json": package_codec.description_json(described),
         "signature.json": package_codec.signature_json(signature),
@@ -71,8 +80,15 @@ def _graph(name: str, signature: Signature, nodes: list[Any], constants: Mapping
 def sum_package() -> Callable[..., Package]:
     """``sum_package(name, bias)``: [n, width] FP32 "X" -> [n, 1] FP32 "total" (the row's sum plus the bias)."""
 
-    def make(name: str = "total", bias: float = 0.0, width: int = 3, golden_error: float = 0.0) -> Package:
-        signature = Signature((TensorSpec("X", "FP32", (-1, width)),), (TensorSpec("total", "FP32", (-1, 1)),))
+    def make(
+        name: str = "total",
+        bias: float = 0.0,
+        width: int = 3,
+        golden_error: float = 0.0,
+        features: tuple[str, ...] = (),
+    ) -> Package:
+        taken = TensorSpec("X", "FP32", (-1, width), features)
+        signature = Signature((taken,), (TensorSpec("total", "FP32", (-1, 1)),))
         nodes = [helper.make_node("MatMul", ["X", "w"], ["m"]), helper.make_node("Add", ["m", "b"], ["total"])]
         weights = {"w": np.ones((width, 1), np.float32), "b": np.array([bias], np.float32)}
         rows = [[float(row + column) for column in range(width)] for row in range(3)]
@@ -84,18 +100,42 @@ def sum_package() -> Callable[..., Package]:
 
 @pytest.fixture(scope="session")
 def echo_package() -> Callable[..., Package]:
-    """``echo_package(name, {input: (datatype, shape)}, features)``: each input comes back as ``<input>_out``."""
+    """``echo_package(name, {input: (datatype, shape)}, ...)``: each input comes back as ``<input>_out``."""
 
     def make(
-        name: str, tensors: Mapping[str, tuple[str, tuple[int, ...]]], features: tuple[Feature, ...] = ()
+        name: str,
+        tensors: Mapping[str, tuple[str, tuple[int, ...]]],
+        features: tuple[Feature, ...] = (),
+        policy: InputPolicy = AS_SEEN,
+        classes: tuple[str, ...] = (),
     ) -> Package:
         signature = Signature(
             tuple(TensorSpec(key, datatype, shape) for key, (datatype, shape) in tensors.items()),
             tuple(TensorSpec(f"{key}_out", datatype, shape) for key, (datatype, shape) in tensors.items()),
             features,
+            policy=policy,
+            classes=classes,
         )
         nodes = [helper.make_node("Identity", [key], [f"{key}_out"]) for key in tensors]
         return _package(name, signature, None, {"model.onnx": _graph(name, signature, nodes, {})})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def packaged() -> Callable[..., Package]:
+    """``packaged(name, signature, golden inputs, golden outputs)``: a package for a function of the test's own."""
+
+    def make(
+        name: str,
+        signature: Signature,
+        inputs: dict[str, list[Any]] | None = None,
+        outputs: dict[str, list[Any]] | None = None,
+        *,
+        row_independent: bool = True,
+    ) -> Package:
+        golden = None if inputs is None else Golden(inputs, outputs or {}, len(next(iter(inputs.values()))))
+        return _package(name, signature, golden, row_independent=row_independent)
 
     return make
 

@@ -41,3 +41,26 @@ def test_an_address_needs_host_and_port(text):
 
 def test_an_address_may_be_ipv6():
     assert address("[::1]:8080") == ("::1", 8080)
+
+
+VERTEX = {
+    "AIP_HTTP_PORT": "9000",
+    "AIP_PREDICT_ROUTE": "/v1/models/1:predict",
+    "AIP_HEALTH_ROUTE": "/v1/endpoints/1",
+}
+
+
+def test_on_vertex_ai_its_variables_count_where_ours_are_not_set():
+    settings = load(environ={"AIP_MODE": "PREDICTION", **VERTEX, "MODELWRIGHT_HEALTH_ROUTE": "/up"})
+    assert settings.http == "0.0.0.0:9000"
+    assert (settings.predict_route, settings.health_route) == ("/v1/models/1:predict", "/up")
+
+
+def test_elsewhere_the_variables_of_vertex_ai_mean_nothing():
+    assert load(environ=VERTEX) == load(environ={})
+
+
+@pytest.mark.parametrize("route", ["predict", "/a b", "/a?b", "/{model}", "/a\r\nb"])
+def test_a_route_is_a_plain_path(route):
+    with pytest.raises(BadInputError, match="no plain path"):
+        load(environ={"MODELWRIGHT_PREDICT_ROUTE": route})

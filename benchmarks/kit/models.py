@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper
 
 from modelwright.core import package_codec
-from modelwright.core.package import Description, Package
+from modelwright.core.package import Description, Golden, Package
 from modelwright.core.signature import Signature, TensorSpec
 
 WIDTH = 30
@@ -65,10 +66,25 @@ def _package(
         tuple(TensorSpec(key, kind, (-1, width)) for key, (kind, width) in inputs.items()),
         (TensorSpec("scores", "FP32", (-1, 2)),),
     )
-    described = Description(name, "onnx", onnx.__version__, "graph", "onnx", "2026-01-01T00:00:00Z", "3.11")
+    described = Description(
+        name, "onnx", onnx.__version__, "graph", "onnx", "2026-01-01T00:00:00Z", "3.11", row_independent=True
+    )
     files = {
         "model.onnx": model.SerializeToString(),
         "package.json": package_codec.description_json(described),
         "signature.json": package_codec.signature_json(signature),
+        "golden.json": package_codec.golden_json(_golden(model.SerializeToString(), signature)),
     }
     return package_codec.assemble(name, files)
+
+
+def _golden(graph: bytes, signature: Signature) -> Golden:
+    """Two rows with the graph's own answers: without them requests would not run together."""
+    feeds = {
+        spec.name: np.array([["B3"], ["C1"]], object)
+        if spec.datatype == "BYTES"
+        else np.linspace(0, 1, 2 * spec.shape[1], dtype=np.float32).reshape(2, -1)
+        for spec in signature.inputs
+    }
+    (scores,) = onnxruntime.InferenceSession(graph).run(None, feeds)
+    return Golden({name: tensor.tolist() for name, tensor in feeds.items()}, {"scores": scores.tolist()}, 2)

@@ -10,6 +10,8 @@ from typing import Any
 
 from modelwright.core.errors import BadInputError
 
+MAX_WORKERS = 256
+
 
 def _flag(text: str) -> bool:
     lowered = text.strip().lower()
@@ -26,6 +28,18 @@ def _log_mode(text: str) -> str:
     return text
 
 
+def _route(text: str) -> str:
+    if text and (not text.startswith("/") or not text.isprintable() or set(text) & set(" ?#{}%")):
+        raise ValueError("no plain path")
+    return text
+
+
+def _workers(text: str) -> int:
+    if not 1 <= int(text) <= MAX_WORKERS:
+        raise ValueError(f"not from 1 to {MAX_WORKERS}")
+    return int(text)
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser()
 
@@ -38,6 +52,9 @@ class Setting:
     parse: Callable[[str], Any]
     default: str
     help: str
+    vertex: str = ""
+    """Vertex AI's variable, read where ours is not set and Vertex AI says that this is its container."""
+    vertex_form: str = "{}"
 
     @property
     def variable(self) -> str:
@@ -49,12 +66,33 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("home", _path, "~/.modelwright", "Data directory: registry, ledger, blobs, prediction log. Created 0700."),
     Setting("project", _path, "modelwright.yaml", "Project file with recipes, policies and alert channels."),
     Setting("operator", str, "", "Who acts on the command line, for the ledger; empty: the account's name."),
-    Setting("http", str, "127.0.0.1:8080", "Address of the data plane (predictions, ground truth, health)."),
+    Setting(
+        "http",
+        str,
+        "127.0.0.1:8080",
+        "Address of the data plane (predictions, ground truth, health); on Vertex AI 0.0.0.0:$AIP_HTTP_PORT.",
+        vertex="AIP_HTTP_PORT",
+        vertex_form="0.0.0.0:{}",
+    ),
     Setting("grpc", str, "", "Address of the data plane over gRPC (needs the extra `grpc`); empty: none."),
     Setting("control", str, "127.0.0.1:8081", "Address of the control plane and the pages."),
     Setting("tls_certificate", str, "", "PEM file with the server's certificate chain; empty: no TLS."),
     Setting("tls_key", str, "", "PEM file with the certificate's private key, unencrypted."),
     Setting("tls_client_ca", str, "", "PEM file: clients of the data plane need a certificate of this CA (mTLS)."),
+    Setting(
+        "predict_route",
+        _route,
+        "",
+        "Path that also takes Vertex AI's requests; empty: none, on Vertex AI $AIP_PREDICT_ROUTE.",
+        vertex="AIP_PREDICT_ROUTE",
+    ),
+    Setting(
+        "health_route",
+        _route,
+        "",
+        "Path that also says whether the data plane is ready; empty: none, on Vertex AI $AIP_HEALTH_ROUTE.",
+        vertex="AIP_HEALTH_ROUTE",
+    ),
     Setting(
         "log_mode", _log_mode, "batched", "Prediction log: `batched` syncs every 100 ms, `sync` before each answer."
     ),
@@ -62,11 +100,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("segment_bytes", int, str(16 * 2**20), "Size in bytes at which a log segment is sealed."),
     Setting("max_body_bytes", int, str(8 * 2**20), "Largest request body in bytes, also after decompression."),
     Setting("max_header_bytes", int, str(16 * 2**10), "Largest request head in bytes."),
-    Setting("max_connections", int, "1024", "Open connections a gateway accepts; more are refused."),
+    Setting("max_connections", int, "1024", "Open connections of a gateway; more are refused, or slow ones dropped."),
+    Setting(
+        "max_connections_per_address", int, "0", "Open connections from one address; 0: any number (proxies share one)."
+    ),
     Setting("header_seconds", float, "5", "Seconds a client has to send a request head."),
+    Setting("body_bytes_per_second", int, "1024", "Slowest speed of a request body, after 5 seconds; 0: any speed."),
     Setting("request_seconds", float, "30", "Seconds a request may take, from its head to its answer."),
+    Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting("threads", int, "1", "ONNX Runtime threads per loaded version."),
+    Setting("workers", _workers, "1", "Gateway processes of a server with a registry; one for each core it may use."),
     Setting("keep_seconds", float, "60", "Seconds between two rounds of keeping (seal, watch, order)."),
 )
 
@@ -84,16 +128,22 @@ class Settings:
     tls_certificate: str
     tls_key: str
     tls_client_ca: str
+    predict_route: str
+    health_route: str
     log_mode: str
     log_required: bool
     segment_bytes: int
     max_body_bytes: int
     max_header_bytes: int
     max_connections: int
+    max_connections_per_address: int
     header_seconds: float
+    body_bytes_per_second: int
     request_seconds: float
+    queue_seconds: float
     drain_seconds: float
     threads: int
+    workers: int
     keep_seconds: float
 
 
@@ -110,7 +160,7 @@ def load(overrides: Mapping[str, object] | None = None, environ: Mapping[str, st
         if setting.name in given:
             values[setting.name] = given[setting.name]
             continue
-        text = environment.get(setting.variable, setting.default)
+        text = _text(setting, environment)
         try:
             values[setting.name] = setting.parse(text)
         except ValueError as error:
@@ -123,6 +173,13 @@ def load(overrides: Mapping[str, object] | None = None, environ: Mapping[str, st
     if unknown:
         raise BadInputError("settings.unknown", f"Unknown settings: {', '.join(sorted(unknown))}.")
     return Settings(**values)
+
+
+def _text(setting: Setting, environment: Mapping[str, str]) -> str:
+    if setting.variable in environment:
+        return environment[setting.variable]
+    theirs = environment.get(setting.vertex) if environment.get("AIP_MODE") == "PREDICTION" else None
+    return setting.vertex_form.format(theirs) if theirs else setting.default
 
 
 def colourless(environ: Mapping[str, str] | None = None) -> bool:

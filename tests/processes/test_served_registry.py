@@ -1,11 +1,13 @@
 """What a client meets at ``modelwright serve``: the supervisor, its gateway and its control process over a registry."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
 import time
 
+import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -110,6 +112,24 @@ def test_tritonclient_works_unmodified_against_modelwright_serve(platform, regis
             total(client, "mw_wrong", rows)
         with pytest.raises(InferenceServerException, match="A token is needed"):
             client.get_server_metadata()
+
+
+def test_a_prediction_from_the_models_page_goes_to_the_data_plane_as_the_visitor(
+    platform, register, start, sum_package, tmp_path
+):
+    platform.routes.set_route(plan.all_at_once(register(sum_package(bias=0.5))), act=ACT)
+    address, token = start()
+    with triton.InferenceServerClient(address) as client:
+        until(client.is_server_ready)
+    pages = json.loads((tmp_path / "home" / "run" / "server.json").read_text())["control"]
+    with httpx.Client(base_url=f"http://{pages}", follow_redirects=True) as browser:
+        page = browser.post("/login?next=/models/total", data={"token": token}).text
+        form_token = re.search(r'name="form_token" value="([^"]*)"', page)[1]
+        assert ">[0.0,1.0,2.0]</textarea>" in page
+        sent = {"form_token": form_token, "version": "1", "in:X:": "[1, 2, 3]"}
+        assert "6.5" in browser.post("/models/total/try", data=sent).text
+    (count,) = platform.log.arms("total", since=0.0)
+    assert (count.version, count.role, count.ok) == ("1", "pinned", 1)
 
 
 class Client(threading.Thread):

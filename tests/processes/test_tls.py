@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import http.client
 import ipaddress
@@ -23,7 +24,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from modelwright.adapters.stores.package_files import write_zip
 from modelwright.core.errors import BadInputError
 from modelwright.core.package import Package
-from modelwright.processes.tls import options_of, server_context
+from modelwright.processes.tls import options_of, own_gateway_context, server_context
 from modelwright.settings import Settings, load
 
 PATIENCE = 60.0
@@ -144,6 +145,35 @@ def test_a_client_without_a_certificate_is_refused_in_the_handshake(served: int,
         _get(served, _client(authority, certified=False))
 
 
+def _handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """A TLS handshake in memory."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(back, there, server_hostname="127.0.0.2"), server.wrap_bio(there, back, server_side=True)]
+    for _ in range(4):
+        for end in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    assert ends[0].getpeercert(binary_form=True)
+
+
+def test_the_pages_know_their_own_data_plane_by_its_certificate_alone(authority: Authority) -> None:
+    certificate, key = authority.issue("own")
+    chain = authority.folder / "chain.pem"
+    chain.write_text(Path(certificate).read_text() + Path(authority.path).read_text())
+    own = _settings(tls_certificate=str(chain), tls_key=key)
+    context, server = own_gateway_context(own), server_context(own)
+    assert context is not None
+    assert server is not None
+    _handshake(context, server)
+    other = server_context(
+        _settings(**dict(zip(("tls_certificate", "tls_key"), authority.issue("other"), strict=True)))
+    )
+    assert other is not None
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _handshake(context, other)
+    assert own_gateway_context(_settings()) is None
+
+
 def test_a_client_of_another_authority_is_refused(served: int, authority: Authority, tmp_path: Path) -> None:
     context = ssl.create_default_context(cafile=authority.path)
     context.load_cert_chain(*Authority.make(tmp_path / "other").issue("stranger"))
@@ -248,5 +278,46 @@ def test_with_tls_a_server_may_listen_where_others_reach_it_and_its_pages_are_en
         context = ssl.create_default_context(cafile=authority.path)
         assert _get(int(facts["http"].rpartition(":")[2]), context, "/v2/health/live") == 200
         assert _get(int(facts["control"].rpartition(":")[2]), context, "/login") in {200, 400, 403, 421}
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def _serial(port: int, context: ssl.SSLContext) -> int:
+    """The serial number of the certificate that a listener shows."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as caller,
+    ):
+        shown = caller.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+def test_a_reload_takes_a_renewed_certificate_and_none_that_cannot_be_used(
+    authority: Authority, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("renewed")
+    command = [sys.executable, "-m", "modelwright", "--home", str(tmp_path / "home")]
+    serve = ["serve", "--workers", "2", "--http", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+    serve += options_of(_settings(tls_certificate=certificate, tls_key=key))
+    with subprocess.Popen([*command, *serve], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        while "Ctrl-C" not in process.stdout.readline():
+            assert process.poll() is None
+        facts = json.loads((tmp_path / "home" / "run" / "server.json").read_text())
+        ports = [int(facts[plane].rpartition(":")[2]) for plane in ("http", "control")]
+        context = ssl.create_default_context(cafile=authority.path)
+        before = {_serial(port, context) for port in ports}
+        authority.issue("renewed")
+        assert subprocess.run([*command, "reload"], check=False, timeout=PATIENCE).returncode == 0
+        after = {_serial(port, context) for port in [*ports, *ports[:1] * 10]}
+        assert len(before) == len(after) == 1
+        assert before != after
+
+        Path(certificate).write_text("not a certificate")
+        refused = subprocess.run([*command, "reload"], check=False, timeout=PATIENCE, capture_output=True, text=True)
+        assert refused.returncode == 5
+        assert "renewed.pem" in refused.stderr
+        assert {_serial(port, context) for port in ports} == after
         process.terminate()
         assert process.wait(PATIENCE) == 0

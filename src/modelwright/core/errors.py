@@ -92,6 +92,12 @@ class UnavailableError(ModelwrightError):
     kind = "unavailable"
 
 
+class ThrottledError(ModelwrightError):
+    """This caller asks for more than their share."""
+
+    kind = "throttled"
+
+
 class DeadlineError(ModelwrightError):
     """The time allowed ran out."""
 

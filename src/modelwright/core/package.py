@@ -82,7 +82,11 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What ``package.json`` holds besides the other records."""
+    """What ``package.json`` holds besides the other records.
+
+    ``row_independent`` declares that row i of every output depends on row i of the inputs alone, so that requests may
+    run together.
+    """
 
     name: str
     framework: str
@@ -94,6 +98,7 @@ class Description:
     source_sha256: str = ""
     data_digest: str = ""
     code_revision: str = ""
+    row_independent: bool = False
     notes: dict[str, str] = field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from modelwright.core.version import Role
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each request, and a frozen one takes six times as long
 class PredictionRecord:
     """One answered (or failed) request by one version.
 

@@ -25,6 +25,7 @@ DATATYPES: dict[str, np.dtype[np.generic]] = {
 }
 
 Task = Literal["binary", "multiclass", "regression", "none"]
+Action = Literal["accept", "warn", "reject", "coerce"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,26 @@ class Feature:
     high: float | None = None
     categories: tuple[str, ...] = ()
     null_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputPolicy:
+    """What becomes of values that the training data did not show.
+
+    ``out_of_range`` is about numbers outside a feature's ``low`` and ``high``, ``unseen_category`` about levels
+    that ``categories`` does not list: ``accept`` takes them, ``warn`` takes and reports them, ``reject`` refuses
+    the request, ``coerce`` reports them and gives the model the nearest bound, or the feature's ``null_as`` (where
+    there is none, it refuses). ``not_finite`` is about infinities, and about NaN (a missing number) in a feature
+    that is not nullable; in tensors that no feature describes both are taken.
+    """
+
+    out_of_range: Action = "accept"
+    unseen_category: Action = "accept"
+    not_finite: Literal["accept", "reject"] = "reject"
+
+
+AS_SEEN = InputPolicy()
+"""What holds where nothing is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,7 @@ class Signature:
     label_output: str = ""
     score_output: str = ""
     target: str = ""
+    policy: InputPolicy = AS_SEEN
 
     def input(self, name: str) -> TensorSpec | None:
         """The input of that name, or None."""

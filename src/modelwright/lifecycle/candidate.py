@@ -118,6 +118,7 @@ def pack_artifact(platform: Platform, candidate: Candidate) -> Json:
         data=candidate.validation,
         target=candidate.target,
         reference=candidate.reference,
+        policy=policy_of(platform, candidate.model).inputs,
     )
     return {
         "digest": package_codec.store(package, platform.blobs.put),

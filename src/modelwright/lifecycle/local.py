@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from modelwright.check import check, split_target, verdict_json
 from modelwright.core.errors import BadInputError
 from modelwright.core.package import Package
 from modelwright.core.record_codec import to_json
-from modelwright.core.signature import DATATYPES
+from modelwright.core.signature import DATATYPES, InputPolicy
 from modelwright.core.table import Column, Table
 from modelwright.features.columns import feeds, output_columns
 from modelwright.pack import build
@@ -35,9 +35,19 @@ class Workbench:
 
 
 def pack_file(
-    bench: Workbench | Platform, artifact: Path, *, name: str, data: Path | None, target: str, reference: Path | None
+    bench: Workbench | Platform,
+    artifact: Path,
+    *,
+    name: str,
+    data: Path | None,
+    target: str,
+    reference: Path | None,
+    policy: InputPolicy | None = None,
+    row_independent: bool = False,
 ) -> Package:
     """A model file as a package; ``data`` certifies the conversion, ``reference`` (or ``data``) is profiled.
+
+    ``row_independent`` declares of an ONNX file what is known of a converted model: that its rows stand alone.
 
     Raises:
         BadInputError: no adapter for the file, no such column, examples missing where they are needed.
@@ -49,14 +59,16 @@ def pack_file(
     if data is not None:
         examples, labels = split_target(bench.source.read(data), target) if target else (bench.source.read(data), None)
     training = bench.source.read(reference).without(target) if reference else None
+    conversion = framework.convert(artifact, examples, target=target)
     return build(
-        framework.convert(artifact, examples, target=target),
+        replace(conversion, row_independent=True) if row_independent else conversion,
         name=name,
         examples=examples,
         labels=labels,
         reference=training,
         source_sha256=file_digest(artifact),
         data_digest=file_digest(data) if data else "",
+        policy=policy,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from modelwright.core import package_codec as codec
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
-from modelwright.core.signature import Reference, Signature
+from modelwright.core.signature import InputPolicy, Reference, Signature
 from modelwright.core.table import Column, Table, missing
 from modelwright.features.columns import output_columns
 from modelwright.features.describe import describe_all
@@ -50,6 +50,7 @@ def build(
     code_revision: str = "",
     evidence: Evidence | None = None,
     created_at: str = "",
+    policy: InputPolicy | None = None,
 ) -> Package:
     """Assemble the package of a converted model.
 
@@ -63,6 +64,7 @@ def build(
         data_digest: hex digest of the data; computed from the examples where not given.
         code_revision: revision of the training code.
         evidence: what the model card should say besides.
+        policy: what becomes of values that the model has not seen.
         created_at: ISO 8601 time, now where not given: the only thing in which two builds of the same input differ.
 
     Raises:
@@ -70,6 +72,8 @@ def build(
     """
     profiled = reference if reference is not None else examples
     signature = describe_all(conversion.signature, [table for table in (examples, reference) if table is not None])
+    if policy is not None:
+        signature = replace(signature, policy=policy)
     notes = dict(conversion.notes)
     description = Description(
         name=name,
@@ -82,6 +86,7 @@ def build(
         source_sha256=source_sha256 or notes.pop("source_sha256", ""),
         data_digest=data_digest or (table_digest(examples) if examples is not None else ""),
         code_revision=code_revision,
+        row_independent=conversion.row_independent,
         notes=notes,
     )
     golden = golden_rows(conversion)

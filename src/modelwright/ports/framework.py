@@ -20,7 +20,8 @@ class Conversion:
 
     ``onnx`` is the serialized graph; ``inputs`` are the examples as the graph's feeds and ``outputs`` the *converted*
     graph's answers to them; ``parity`` compares those with the original model's own. ``environment`` lists the
-    distributions the model came from as {"name", "version", "record_sha256"}.
+    distributions the model came from as {"name", "version", "record_sha256"}. ``row_independent``: see
+    :class:`~modelwright.core.package.Description`.
     """
 
     onnx: bytes
@@ -33,6 +34,7 @@ class Conversion:
     model_class: str
     environment: tuple[dict[str, str], ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
+    row_independent: bool = False
 
 
 class Framework(Protocol):

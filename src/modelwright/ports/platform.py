@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelwright.core.signature import AS_SEEN, InputPolicy
+
 if TYPE_CHECKING:
     from modelwright.ports.blobs import BlobStore
     from modelwright.ports.channel import Channel
@@ -27,7 +29,8 @@ class ModelPolicy:
     ``canary_weight`` is the share of requests, ``canary_requests`` how many canary answers a promotion needs,
     ``canary_timeout`` the seconds after which a canary without enough evidence fails safe to the champion
     (0 = promote at once, without a canary). ``margin`` is how much worse (relative) a candidate's upper bound may be.
-    ``gates`` maps metric name to the least (or, for losses, the largest) value that passes.
+    ``gates`` maps metric name to the least (or, for losses, the largest) value that passes. ``inputs`` is packed with
+    every new version of the model.
     """
 
     recipe: Recipe | None = None
@@ -41,6 +44,7 @@ class ModelPolicy:
     gates: Mapping[str, float] | None = None
     latency_budget_ms: float = 50.0
     keep_shadow: str = ""
+    inputs: InputPolicy = AS_SEEN
 
 
 @dataclass(frozen=True, slots=True)

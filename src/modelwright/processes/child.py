@@ -1,4 +1,4 @@
-"""What every child process of the supervisor does first: never outlive its parent."""
+"""What holds between the supervisor and its children: they never outlive it, and a gateway may be told to retire."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+RETIRE = signal.SIGUSR1  # to a gateway whose successor is ready
+RETIRE_SECONDS = 5.0  # idle connections have this long to hear that theirs will be closed
 
 
 def die_with_parent(parent: int, number: signal.Signals = signal.SIGTERM) -> None:

@@ -26,6 +26,7 @@ from modelwright import wiring
 from modelwright.core.access import Act
 from modelwright.core.errors import ModelwrightError
 from modelwright.interfaces.console.app import console_app
+from modelwright.interfaces.console.data_plane import DataPlane
 from modelwright.interfaces.control.app import control_app
 from modelwright.lifecycle.keep import KEEPER, carry_out, schedule_renewals
 from modelwright.lifecycle.rollout import republish
@@ -34,9 +35,9 @@ from modelwright.ports.workflow import Workflow
 from modelwright.processes.child import die_with_parent
 from modelwright.processes.listening import is_loopback, listen
 from modelwright.processes.logs import configure
-from modelwright.processes.tls import NAMES, add_options
+from modelwright.processes.tls import NAMES, add_options, own_gateway_context
 from modelwright.record.compact import compact
-from modelwright.settings import Settings, load
+from modelwright.settings import Settings, address, load
 
 MAX_HEAD_BYTES = 16 * 2**10
 STOP_SECONDS = 5
@@ -45,10 +46,29 @@ KEPT_ROUNDS = 20  # a day has 1,440 of them, and what one found is kept as a rep
 _log = logging.getLogger("modelwright.control")
 
 
-def application(platform: Platform, workflow: Workflow, *, settings: Settings, authenticate: bool = True) -> ASGIApp:
+def application(
+    platform: Platform,
+    workflow: Workflow,
+    *,
+    settings: Settings,
+    authenticate: bool = True,
+    data_plane: DataPlane | None = None,
+) -> ASGIApp:
     """The API with the pages behind one guard."""
-    pages = console_app(platform, workflow, authenticate=authenticate, secure=bool(settings.tls_certificate))
+    secure = bool(settings.tls_certificate)
+    pages = console_app(platform, workflow, authenticate=authenticate, secure=secure, data_plane=data_plane)
     return control_app(platform, workflow, settings=settings, pages=pages, authenticate=authenticate)
+
+
+def own_data_plane(settings: Settings) -> DataPlane | None:
+    """The data plane under the same supervisor, which holds its socket: nobody else can be there to get our tokens.
+
+    None where it takes only clients with a certificate: this process has none.
+    """
+    if settings.tls_client_ca:
+        return None
+    host, port = address(settings.http)
+    return DataPlane(host, port, own_gateway_context(settings))
 
 
 def first_token(platform: Platform) -> str | None:
@@ -99,7 +119,9 @@ def _tell(**line: object) -> None:
     sys.stdout.flush()
 
 
-def serve(settings: Settings, listener: socket.socket, *, authenticate: bool = True) -> int:
+def serve(
+    settings: Settings, listener: socket.socket, *, authenticate: bool = True, data_plane: DataPlane | None = None
+) -> int:
     """Run until SIGTERM or SIGINT; 0 after a graceful end."""
     with wiring.platform(settings) as platform, wiring.workflow(platform, role="control") as workflow:
         token = first_token(platform)
@@ -114,7 +136,7 @@ def serve(settings: Settings, listener: socket.socket, *, authenticate: bool = T
         _log.info("control.started", extra={"recovered": recovered, "address": listener.getsockname()[:2]})
         with contextlib.suppress(ModelwrightError):  # what a gateway cannot load is no reason to keep the pages back
             platform.target.wait(epoch, timeout=TABLE_SECONDS)  # the token that is shown now must be good at once
-        app = application(platform, workflow, settings=settings, authenticate=authenticate)
+        app = application(platform, workflow, settings=settings, authenticate=authenticate, data_plane=data_plane)
         try:
             serve_http(server_config(app, settings), listener, ready=lambda: _tell(event="ready"))
         finally:
@@ -150,6 +172,15 @@ def serve_http(config: uvicorn.Config, listener: socket.socket, *, ready: Callab
     def stop(*_: object) -> None:
         server.should_exit = True
 
+    def renew(*_: object) -> None:
+        """Read the certificate again, for the connections to come."""
+        if config.ssl_certfile and config.loaded and config.ssl is not None:
+            try:
+                config.ssl.load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
+            except (OSError, ValueError) as error:
+                _log.error("control.tls", extra={"error": str(error)})
+
+    signal.signal(signal.SIGHUP, renew)
     # uvicorn takes the signals only once it runs, and raises them again at its end: there they must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -179,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         host = str(listener.getsockname()[0])
         if given.no_auth and not is_loopback(host):
             parser.error("--no-auth goes with a loopback address only")
-        return serve(settings, listener, authenticate=not given.no_auth)
+        plane = own_data_plane(settings) if given.parent is not None else None
+        return serve(settings, listener, authenticate=not given.no_auth, data_plane=plane)
     except ModelwrightError as error:
         _log.critical("control.cannot-start", extra={"error": error.to_json()})
         return 1

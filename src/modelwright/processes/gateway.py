@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from modelwright import settings as settings_module
+from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.adapters.stores.local_blobs import LocalBlobs
 from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
@@ -38,13 +39,17 @@ from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 from modelwright.interfaces.http import infer, tensors
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.processes import logs, tls
-from modelwright.processes.child import die_with_parent
+from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
+from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.plane import Plane, Prepared
+from modelwright.serve.tally import OwnCounters
+from modelwright.serve.turn import Turn
 from modelwright.settings import Settings
 
 POLL_SECONDS = 0.05
+PUBLISH_SECONDS = 1.0
 GC_THRESHOLDS = (20_000, 20, 20)  # a request leaves no cycles behind, so looking for them every 700 objects is waste
 STANDALONE_VERSION = "1"
 
@@ -57,7 +62,8 @@ _logger = logging.getLogger("modelwright.gateway")
 class GatewayOptions:
     """How to run. ``listener`` is a bound socket that the supervisor ``parent`` hands down; -1 = bind ``http``.
 
-    ``insecure`` allows an address that other machines can reach, without TLS.
+    ``insecure`` allows an address that other machines can reach, without TLS. A ``successor`` takes over from a gateway
+    that still serves: it ends rather than serve less than the whole table.
     """
 
     http: str
@@ -68,6 +74,12 @@ class GatewayOptions:
     authenticate: bool = True
     insecure: bool = False
     grpc: str = ""
+    successor: bool = False
+
+    @property
+    def supervised(self) -> bool:
+        """Whether a supervisor runs it, maybe with others over the same data directory."""
+        return self.listener >= 0
 
 
 def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
@@ -108,33 +120,63 @@ class Gateway:
             mode=settings.log_mode,
             segment_bytes=settings.segment_bytes,
         )
-        self._plane = Plane(self._sink, OnnxRunners(), threads=settings.threads)
-        self._server = DataPlane(self._plane, self._sink, settings, self._readings())
+        run_dir, identity = settings.home / "run", options.gateway_id
+        self._plane = Plane(
+            self._sink,
+            OnnxRunners(),
+            threads=settings.threads,
+            queue_seconds=settings.queue_seconds,
+            offload=self._run_aside,
+            counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
+        )
+        self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
+        self._server = DataPlane(self._turn, settings, self._readings())
+        self._over_grpc: Any = None
+        self._stopping = False
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._runs = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="run")
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain.
+        """Serve until SIGTERM or SIGINT, or until a successor serves (SIGUSR1), then drain.
 
         Raises:
             ModelwrightError: the packages given cannot be served, or another gateway has this id.
         """
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await self._server.start(self._listener, self._tls)
-        over_grpc = await self._start_grpc() if self._options.grpc else None
-        work = self._serve_packages(stop) if self._options.packages else self._follow(stop)
+        stop, retire, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (RETIRE, retire)):
+            asyncio.get_running_loop().add_signal_handler(number, event.set)
+        work = asyncio.create_task(self._serve_packages(ended) if self._options.packages else self._follow(ended))
+        told = [asyncio.create_task(event.wait()) for event in (stop, retire)]
+        await asyncio.wait([work, *told], return_when=asyncio.FIRST_COMPLETED)
+        self._stopping = True
+        _logger.info("stopping", extra={"gateway": self._options.gateway_id})
         try:
+            await self._end(stop, retire)
+            ended.set()  # only now: who still answers must follow the table
             await work
         finally:
-            _logger.info("stopping", extra={"gateway": self._options.gateway_id})
-            if over_grpc is not None:
-                await over_grpc.stop(self._settings.drain_seconds)
-            await self._server.drain(self._settings.drain_seconds)
+            for task in told:
+                task.cancel()
             self._plane.close()
             self._sink.close()
             self._loading.shutdown(wait=False, cancel_futures=True)
+            self._runs.shutdown(wait=False, cancel_futures=True)
             _logger.info("stopped", extra={"gateway": self._options.gateway_id})
+
+    async def _open(self) -> None:
+        """Accept requests."""
+        await self._server.start(self._listener, self._tls)
+        if self._options.grpc:
+            self._over_grpc = await self._start_grpc()
+
+    async def _end(self, stop: asyncio.Event, retire: asyncio.Event) -> None:
+        """Answer what is open and accept no more."""
+        seconds = self._settings.drain_seconds
+        ends = [self._over_grpc.stop(seconds)] if self._over_grpc is not None else []
+        if retire.is_set():
+            ends.append(self._server.retire(min(seconds, RETIRE_SECONDS), stop))
+        await asyncio.gather(*ends)
+        await self._server.drain(seconds)
 
     async def _start_grpc(self) -> Any:
         """The second interface over the same plane, log and tokens."""
@@ -145,29 +187,35 @@ class Gateway:
             raise UnavailableError(
                 "plugins.missing-extra", f"{error.name} is not installed.", fix="pip install 'modelwright[grpc]'"
             ) from error
-        anywhere = self._options.insecure or self._tls is not None
-        with listen(self._options.grpc, name="grpc", insecure=anywhere) as probe:
-            address = spoken(probe)  # gRPC binds by itself: what is wrong with the address is said before
+        address, supervised = self._options.grpc, self._options.supervised
+        if not supervised:  # gRPC binds by itself: what is wrong with the address is said before
+            anywhere = self._options.insecure or self._tls is not None
+            with listen(address, name="grpc", insecure=anywhere) as probe:
+                address = spoken(probe)
         shared = Shared(
-            self._plane,
+            self._turn,
             self._server.admit,
             self._server.ready,
-            self._sink.flush,
             self._settings.log_required,
             tensors.decode_binary,
             tensors.encode_binary,
             infer.event_time,
+            self._settings.request_seconds,
+            self._server.metrics.observe,
+            self._server.metrics.count_error,
         )
         limit = self._settings.max_body_bytes
-        server = await start(shared, address, max_message_bytes=limit, tls=tls.pem_of(self._settings))
+        pem = tls.pem_of(self._settings)
+        server = await start(shared, address, max_message_bytes=limit, tls=pem, reuse_port=supervised)
         _logger.info("grpc", extra={"grpc": address})
         return server
 
-    async def _serve_packages(self, stop: asyncio.Event) -> None:
+    async def _serve_packages(self, ended: asyncio.Event) -> None:
         """Serve the packages given on the command line, without a registry."""
         # lazy: a gateway of a registry reads blobs and needs no archive reader
         from modelwright.adapters.stores.package_files import open_path
 
+        await self._open()
         packages = [open_path(path) for path in self._options.packages]
         token = f"mw_{secrets.token_urlsafe(32)}" if self._options.authenticate else ""
         table = standalone_table(packages, token)
@@ -176,27 +224,42 @@ class Gateway:
         if token:
             _say(f"token {token}")
         self._announce()
-        await stop.wait()
+        await ended.wait()
 
-    async def _follow(self, stop: asyncio.Event) -> None:
-        """Serve the registry's routing table, and every newer one that is published; not ready before the first."""
-        run_dir = self._settings.home / "run"
-        presence = GatewayPresence(run_dir, self._options.gateway_id)
-        path, seen = run_dir / ROUTING_FILE, (0, 0)
+    async def _follow(self, ended: asyncio.Event) -> None:
+        """Serve the registry's routing table, and every newer one that is published; not ready before the first.
+
+        A table that is there already is loaded before the first connection is accepted: those wait on the socket.
+        """
+        path = self._settings.home / "run" / ROUTING_FILE
+        presence = GatewayPresence(path.parent, self._options.gateway_id)
         try:
-            announced = False
-            while not stop.is_set():
-                stamp = _stamp(path)
-                if stamp != seen:
-                    seen = stamp
-                    await self._read(path, presence)
+            seen = await self._look(path, (0, 0), presence)
+            if self._options.successor and self._plane.table is None:
+                raise UnavailableError("serve.no-table", "No routing table could be loaded whole.")
+            if self._stopping:
+                return
+            await self._open()
+            announced, published = False, 0.0
+            while not ended.is_set():
+                seen = await self._look(path, seen, presence)
                 if not announced and self._plane.table is not None:
                     announced = True
                     self._announce()
+                if time.monotonic() - published > PUBLISH_SECONDS:
+                    published = time.monotonic()
+                    self._server.metrics.publish()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(ended.wait(), POLL_SECONDS)
         finally:
             presence.close()
+
+    async def _look(self, path: Path, seen: tuple[int, int], presence: GatewayPresence) -> tuple[int, int]:
+        """Read the table if it was replaced; its stamp."""
+        stamp = _stamp(path)
+        if stamp != seen:
+            await self._read(path, presence)
+        return stamp
 
     async def _read(self, path: Path, presence: GatewayPresence) -> None:
         try:
@@ -224,8 +287,9 @@ class Gateway:
             _logger.info(
                 "table in force", extra={"epoch": table.epoch, "models": sorted(table.routes), "seconds": seconds}
             )
-        if error is not None and self._plane.table is None:
+        if error is not None and self._plane.table is None and not self._options.successor:
             await self._salvage(table)
+        self._server.metrics.publish()
         body = {"pid": os.getpid(), "epoch": self._epoch(), "http": self.http, "error": error, "at": time.time()}
         try:
             await self._in_thread(presence.report, body)
@@ -248,6 +312,15 @@ class Gateway:
         if good.routes:
             self._server.commit(good)
 
+    def _run_aside(self, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
+        """A long run in another thread; what follows it happens here."""
+
+        def back(future: asyncio.Future[Result]) -> None:
+            then(future.result())
+            self._turn.schedule()
+
+        asyncio.get_running_loop().run_in_executor(self._runs, work).add_done_callback(back)
+
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
 
@@ -268,11 +341,11 @@ class Gateway:
 
     def _readings(self) -> dict[tuple[str, str, str], Callable[[], float]]:
         return {
-            ("modelwright_log_bytes", "Bytes of this gateway's live log segments.", "gauge"): self._log_bytes,
+            ("modelwright_log_bytes", "Bytes of the log segments of the gateways that live.", "gauge"): self._log_bytes,
             ("modelwright_unlogged_predictions", "Predicted rows that could not be logged.", "counter"): (
                 lambda: self._sink.unlogged
             ),
-            ("modelwright_routing_epoch", "Epoch of the routing table in force.", "gauge"): self._epoch,
+            ("modelwright_routing_epoch", "Epoch of the routing table in force.", "lowest"): self._epoch,
         }
 
     def _log_bytes(self) -> int:
@@ -296,10 +369,15 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         _require_loopback(options)
     if options.listener >= 0:
         die_with_parent(options.parent)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal's end is the supervisor's affair
         listener = socket.socket(fileno=options.listener)
     else:
         listener = listen(options.http, name="http", insecure=options.insecure or bool(settings.tls_certificate))
     _make_home(settings.home)
+    room = room_for(settings.max_connections)
+    if room < settings.max_connections:
+        _logger.warning("fewer connections: the limit of open files is low", extra={"max_connections": room})
+        settings = replace(settings, max_connections=room)
     gateway = Gateway(options, settings, listener)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(gateway.run())
@@ -315,6 +393,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, default=-1, help="descriptor of a bound socket, instead of --http")
     parser.add_argument("--parent", type=int, default=0, help="process to die with; with --fd")
     parser.add_argument("--id", default="g0", help="this gateway's id on the data directory")
+    parser.add_argument("--successor", action="store_true", help="end unless the whole routing table can be served")
     parser.add_argument("--package", type=Path, action="append", default=[], help="serve this package alone")
     parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback and --package only)")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
@@ -332,6 +411,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             not given.no_auth,
             given.i_know,
             settings.grpc,
+            given.successor,
         )
         return run_gateway(options, settings)
     except ModelwrightError as error:

@@ -36,6 +36,34 @@ def listen(text: str, *, name: str, insecure: bool = False) -> socket.socket:
         UnavailableError: ``serve.cannot-bind``.
         BadInputError: ``settings.bad-address``, ``serve.unknown-host``.
     """
+    return _bound(text, name, insecure=insecure, shared=False, backlog=BACKLOG)
+
+
+def listen_together(text: str, count: int, *, name: str, insecure: bool = False) -> list[socket.socket]:
+    """Listening sockets on one address, among which the kernel spreads the connections (SO_REUSEPORT).
+
+    Raises as :func:`listen` does.
+    """
+    alone = listen(text, name=name, insecure=insecure)  # another server that shares its port would be noticed by this
+    if count == 1:
+        return [alone]
+    with alone:
+        place = spoken(alone)
+    return [_bound(place, name, insecure=insecure, shared=True, backlog=BACKLOG) for _ in range(count)]
+
+
+def reserve(text: str, *, name: str, insecure: bool = False) -> socket.socket:
+    """A socket that keeps an address for listeners with SO_REUSEPORT and takes no connection itself.
+
+    Raises as :func:`listen` does.
+    """
+    with listen(text, name=name, insecure=insecure) as alone:
+        place = spoken(alone)
+    return _bound(place, name, insecure=insecure, shared=True, backlog=0)
+
+
+def _bound(text: str, name: str, *, insecure: bool, shared: bool, backlog: int) -> socket.socket:
+    """A bound socket; it listens where there is a backlog."""
     host, port = address(text)
     change = f"Set --{name} or MODELWRIGHT_{name.upper()}"
     if not is_loopback(host) and not insecure:
@@ -53,8 +81,11 @@ def listen(text: str, *, name: str, insecure: bool = False) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(target)
-        listener.listen(BACKLOG)
+        if backlog:
+            listener.listen(backlog)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import json
 import logging
 import os
@@ -17,18 +18,20 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from modelwright.adapters.counters.mapped import FOLDER, fold
+from modelwright.adapters.targets.process import sweep
 from modelwright.core.errors import ConflictError, ModelwrightError
-from modelwright.processes.listening import listen, spoken
+from modelwright.processes.child import RETIRE_SECONDS
+from modelwright.processes.listening import listen, listen_together, reserve, spoken
 from modelwright.processes.logs import configure
+from modelwright.processes.supervised import Child
 from modelwright.processes.tls import NAMES, add_options, options_of, server_context
-from modelwright.settings import Settings, load
+from modelwright.settings import MAX_WORKERS, Settings, load
 from modelwright.wiring import private_home
 
-FIRST_BACKOFF, LAST_BACKOFF = 0.1, 10.0
-CALM_SECONDS = 10.0  # a child that lived this long starts again without waiting
 CONTROL_STOP_SECONDS = 15.0
 _log = logging.getLogger("modelwright.supervisor")
 
@@ -76,109 +79,64 @@ def only_one(run: Path) -> Iterator[None]:
         os.close(handle)
 
 
-@dataclass
-class Child:
-    """One supervised process; ``heard`` gets each line of its stdout, ``hopeless`` says that no restart can help."""
-
-    name: str
-    argv: list[str]
-    listener: socket.socket
-    stop_seconds: float
-    heard: Callable[[str], None] = field(default=lambda _line: None)
-    hopeless: Callable[[int], bool] = field(default=lambda _status: False)
-    process: asyncio.subprocess.Process | None = None
-
-    async def keep_alive(self, stopping: asyncio.Event) -> int:
-        """Start it, and again with back-off whenever it ends, until stopping; the exit code for the supervisor."""
-        backoff = FIRST_BACKOFF
-        while not stopping.is_set():
-            started = time.monotonic()
-            status = await self._run_once(stopping)
-            if stopping.is_set():
-                break
-            if self.hopeless(status):
-                return 1
-            if time.monotonic() - started > CALM_SECONDS:
-                backoff = FIRST_BACKOFF
-            _log.warning("child.died", extra={"child": self.name, "status": status, "again_in": backoff})
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), backoff)
-            backoff = min(LAST_BACKOFF, 2 * backoff)
-        return 0
-
-    async def _run_once(self, stopping: asyncio.Event) -> int:
-        # A pipe of our own: a grandchild that inherits it must not keep us from seeing that the child is gone.
-        readable, writable = os.pipe()
-        try:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.argv, stdin=asyncio.subprocess.DEVNULL, stdout=writable, pass_fds=(self.listener.fileno(),)
-            )
-        finally:
-            os.close(writable)
-        _log.info("child.started", extra={"child": self.name, "pid": self.process.pid})
-        if stopping.is_set():  # it was being born while the others were told to stop
-            self.process.terminate()
-        relay = asyncio.create_task(self._relay(readable))
-        try:
-            return await self.process.wait()
-        finally:
-            relay.cancel()
-
-    async def _relay(self, readable: int) -> None:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(readable, "rb", buffering=0)
-        )
-        try:
-            while line := await reader.readline():
-                self.heard(line.decode(errors="replace").rstrip())
-        finally:
-            transport.close()
-
-    async def stop(self) -> None:
-        """SIGTERM, wait, and SIGKILL after ``stop_seconds``."""
-        if self.process is None or self.process.returncode is not None:
-            return
-        self.process.terminate()
-        try:
-            await asyncio.wait_for(self.process.wait(), self.stop_seconds)
-        except TimeoutError:
-            _log.error("child.killed", extra={"child": self.name})
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
-
-
 class Supervisor:
-    """The children over their sockets."""
+    """The children over their sockets.
+
+    Args:
+        settings: what the children get.
+        http: one listening socket for each gateway.
+        grpc: address of the data plane over gRPC, or empty.
+        control: the control process's socket.
+        say: gets the banner.
+    """
 
     def __init__(
-        self, settings: Settings, http: socket.socket, control: socket.socket, say: Callable[[str], object]
+        self,
+        settings: Settings,
+        http: Sequence[socket.socket],
+        grpc: str,
+        control: socket.socket,
+        say: Callable[[str], object],
     ) -> None:
-        self._settings, self._http, self._control, self._say = settings, http, control, say
+        self._settings, self._http, self._grpc, self._control, self._say = settings, http, grpc, control, say
+        self._run = settings.home / "run"
         self._token: str | None = None
         self._ready = False
-        common = ["--home", str(settings.home), "--parent", str(os.getpid()), *options_of(settings)]
-        self.gateway = Child(
-            "gateway",
-            [
-                *(sys.executable, "-m", "modelwright.processes.gateway", *common, "--fd", str(http.fileno())),
-                *(("--grpc", settings.grpc) if settings.grpc else ()),
-            ],
-            http,
-            settings.drain_seconds + 5,
-        )
-        self.control = Child(
+        self._born = itertools.count()
+        self._terminal = os.isatty(0)
+        self._addresses = {"http": spoken(http[0]), "control": spoken(control)}
+        began = {"pid": os.getpid(), "started_at": time.time()}
+        self._facts: dict[str, Any] = {**began, **self._addresses, "reloading": False, "reloads": 0, "reload_error": ""}
+        self.gateways = [self._gateway(f"g{number}", listener) for number, listener in enumerate(http)]
+        self.control = self._control_process()
+
+    def _gateway(self, name: str, listener: socket.socket) -> Child:
+        fixed = ["-m", "modelwright.processes.gateway", *self._common(), "--fd", str(listener.fileno())]
+        fixed += ["--grpc", self._grpc] if self._grpc else []
+
+        def command(successor: bool) -> list[str]:
+            # An id for each process: one that drains lives beside its successor, and beside those of the next server.
+            identity = f"{name}.{os.getpid()}.{next(self._born)}"
+            return [sys.executable, *fixed, "--id", identity, *(("--successor",) if successor else ())]
+
+        return Child(name, command, listener, self._settings.drain_seconds + RETIRE_SECONDS + 5, gone=self.tidy)
+
+    def _control_process(self) -> Child:
+        addresses = ["--http", self._addresses["http"], "--control", self._settings.control]
+        project = ["--project", str(self._settings.project)]
+        fixed = ["-m", "modelwright.processes.control", *self._common(), "--fd", str(self._control.fileno())]
+        command = [sys.executable, *fixed, *project, *addresses]
+        return Child(
             "control",
-            [
-                *(sys.executable, "-m", "modelwright.processes.control", *common, "--fd", str(control.fileno())),
-                *("--project", str(settings.project), "--http", spoken(http), "--control", settings.control),
-            ],
-            control,
+            lambda _successor: command,
+            self._control,
             CONTROL_STOP_SECONDS,
             self._hear_control,
             lambda status: status == 1 and not self._ready,
         )
+
+    def _common(self) -> list[str]:
+        return ["--home", str(self._settings.home), "--parent", str(os.getpid()), *options_of(self._settings)]
 
     def _hear_control(self, line: str) -> None:
         try:
@@ -188,37 +146,80 @@ class Supervisor:
         if told.get("event") == "first-token":
             self._token = str(told["token"])
         if told.get("event") == "ready" and not self._ready:
-            addresses = {"http": spoken(self._http), "grpc": self._settings.grpc, "control": spoken(self._control)}
             scheme = "https" if self._settings.tls_certificate else "http"
-            self._say(banner(**addresses, home=self._settings.home, token=self._token, scheme=scheme))
+            home, token = self._settings.home, self._token
+            self._say(banner(**self._addresses, grpc=self._grpc, home=home, token=token, scheme=scheme))
             self._token, self._ready = None, True
 
+    def tidy(self) -> None:
+        """Clear up what gateways that are dead left behind; what they counted is kept."""
+        fold(self._run / FOLDER)
+        sweep(self._run)
+
     async def run(self) -> int:
-        """Until SIGTERM or SIGINT; then the gateway ends first, and the control process after it."""
-        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+        """Until SIGTERM or SIGINT; then the gateways end first, and the control process after them."""
+        stopping, wanted, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        tasks = [asyncio.create_task(child.keep_alive(stopping)) for child in (self.control, self.gateway)]
-        waiting = asyncio.create_task(stopping.wait())
-        await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up, stopping, wanted)
+        self._note()  # from here on it may be told to reload
+        tasks = [asyncio.create_task(child.keep_alive(stopping)) for child in (self.control, *self.gateways)]
+        others = [asyncio.create_task(stopping.wait()), asyncio.create_task(self._reload(wanted))]
+        await asyncio.wait([*others, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if stopping.is_set() and self._ready:
             self._say("  Stopping: open requests and the step under way are finished first.")
         stopping.set()
-        for child in (self.gateway, self.control):
-            await child.stop()
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*(gateway.stop() for gateway in self.gateways))
+        await self.control.stop()
         return max(await asyncio.gather(*tasks))
+
+    def _hang_up(self, stopping: asyncio.Event, wanted: asyncio.Event) -> None:
+        """SIGHUP asks for a reload, unless it tells that the terminal this began on is gone."""
+        gone = self._terminal and not os.isatty(0)
+        (stopping if gone else wanted).set()
+
+    async def _reload(self, wanted: asyncio.Event) -> None:
+        """Whenever wanted, replace every gateway, one after the other; the first that fails ends the round."""
+        while await wanted.wait():
+            wanted.clear()
+            _log.info("reload.began")
+            self._note(reloading=True)
+            try:
+                failed = await self._replace_all()
+            except ModelwrightError as error:
+                failed = str(error)
+            except Exception as error:  # noqa: BLE001 - what serves goes on, whatever a reload runs into
+                _log.exception("reload.failed")
+                failed = f"{type(error).__name__}: {error}"
+            _log.log(logging.ERROR if failed else logging.INFO, "reload.ended", extra={"failed": failed})
+            self._note(reloading=False, reloads=self._facts["reloads"] + 1, reload_error=failed)
+
+    def _note(self, **changed: object) -> None:
+        """Say in ``server.json`` who serves this data directory, where, and how the last reload went."""
+        self._facts |= changed
+        new = self._run / "server.json.new"
+        try:
+            new.write_text(json.dumps(self._facts))
+            new.replace(self._run / "server.json")
+        except OSError as error:  # a full disk must not stop the server
+            _log.warning("server-file.unwritten", extra={"error": str(error)})
+
+    async def _replace_all(self) -> str:
+        """What failed, or an empty text. Raises ModelwrightError when the TLS files cannot be used."""
+        if server_context(self._settings) is not None:
+            self.control.tell(signal.SIGHUP)  # it reads its certificate again
+        for gateway in self.gateways:
+            if not await gateway.replace():
+                return f"A new process for {gateway.name} did not get ready."
+        return ""
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _write_server_file(run: Path, http: str, control: str) -> Path:
-    path, new = run / "server.json", run / "server.json.new"
-    new.write_text(json.dumps({"pid": os.getpid(), "http": http, "control": control, "started_at": time.time()}))
-    new.replace(path)
-    return path
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Callable[[str], object] = _print) -> int:
@@ -240,18 +241,20 @@ def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Call
     run = private_home(settings.home) / "run"
     encrypted = server_context(settings) is not None  # what is wrong with a file is better said once, here
     anywhere = insecure_bind or encrypted
-    with (
-        only_one(run),
-        listen(settings.http, name="http", insecure=anywhere) as http,
-        listen(settings.control, name="control", insecure=anywhere) as control,
-    ):
-        if settings.grpc:  # the gateway listens there itself; what is wrong with the address is better said once, here
-            listen(settings.grpc, name="grpc", insecure=anywhere).close()
-        server_file = _write_server_file(run, spoken(http), spoken(control))
+    with only_one(run), contextlib.ExitStack() as open_sockets:
+        http = listen_together(settings.http, settings.workers, name="http", insecure=anywhere)
+        for listener in http:
+            open_sockets.enter_context(listener)
+        control = open_sockets.enter_context(listen(settings.control, name="control", insecure=anywhere))
+        grpc = ""
+        if settings.grpc:  # the gateways listen there themselves
+            grpc = spoken(open_sockets.enter_context(reserve(settings.grpc, name="grpc", insecure=anywhere)))
+        supervisor = Supervisor(settings, http, grpc, control, say)
+        supervisor.tidy()
         try:
-            return asyncio.run(Supervisor(settings, http, control, say).run())
+            return asyncio.run(supervisor.run())
         finally:
-            server_file.unlink(missing_ok=True)
+            (run / "server.json").unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -262,12 +265,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--http", help="address of the data plane")
     parser.add_argument("--grpc", help="address of the data plane over gRPC")
     parser.add_argument("--control", help="address of the control plane and the pages")
+    parser.add_argument("--workers", type=int, choices=range(1, MAX_WORKERS + 1), metavar="N", help="gateway processes")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
     add_options(parser)
     given = parser.parse_args(arguments)
     configure("supervisor")
     try:
-        settings = load({name: getattr(given, name) for name in ("home", "project", "http", "grpc", "control", *NAMES)})
+        names = ("home", "project", "http", "grpc", "control", "workers", *NAMES)
+        settings = load({name: getattr(given, name) for name in names})
         return run_supervisor(settings, insecure_bind=given.i_know)
     except ModelwrightError as error:
         from modelwright.interfaces.cli.output import print_error  # lazy: a process that serves needs no terminal

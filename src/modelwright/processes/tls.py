@@ -61,6 +61,22 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def own_gateway_context(settings: Settings) -> ssl.SSLContext | None:
+    """How to know this server's own data plane under whatever address: it shows our certificate, and no other will do.
+
+    None where no certificate is set.
+    """
+    if not settings.tls_certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False  # the certificate names the world's address, and the peer must be that certificate
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    own, end, _ = Path(settings.tls_certificate).read_text("ascii").partition("-----END CERTIFICATE-----")
+    context.load_verify_locations(cadata=own[own.index("-----BEGIN CERTIFICATE-----") :] + end)  # not its authorities
+    return context
+
+
 def pem_of(settings: Settings) -> tuple[bytes, bytes, bytes | None] | None:
     """Certificate chain, key and client authority for whoever does its own TLS; None where no certificate is set.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from modelwright.core.signature import Signature
 from modelwright.core.version import Role
 
 MAX_ID_LENGTH = 128
+DEFAULT_PRIORITY, MAX_PRIORITY = 5, 10
 
 
 @dataclass(slots=True)
@@ -22,6 +24,11 @@ class PredictCall:
     ``inputs`` map tensor names to arrays of the datatypes the caller stated. ``nulls`` marks, per tensor, the elements
     that the caller left missing (JSON null): the signature decides whether that is allowed. ``version`` empty = by
     the route; ``prediction_id`` empty = one is made; ``event_time`` (Unix seconds) None = ``received_at``.
+
+    ``limit`` is the moment (``time.perf_counter``) at which the caller has given up; ``priority`` orders the waiting
+    requests of one caller, 1 first and :data:`MAX_PRIORITY` last; ``retry`` marks a request that was refused or lost
+    before: under pressure it is refused first; ``finite`` tells that no number is infinite, or NaN but where
+    ``nulls`` says so.
     """
 
     model: str
@@ -33,11 +40,18 @@ class PredictCall:
     outputs: Sequence[str] | None = None
     event_time: float | None = None
     nulls: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    limit: float = math.inf
+    priority: int = DEFAULT_PRIORITY
+    retry: bool = False
+    finite: bool = False
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer; ``outputs`` hold the tensors asked for, in that order. ``duration`` is seconds in the runner."""
+    """One answer; ``outputs`` hold the tensors asked for, in that order. ``duration`` is seconds in the runner.
+
+    ``warnings`` are what the model's input policy reports (:class:`~modelwright.core.signature.InputPolicy`).
+    """
 
     model: str
     version: str
@@ -47,3 +61,4 @@ class Answer:
     rows: int
     duration: float
     signature: Signature
+    warnings: tuple[str, ...] = ()

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from modelwright.core.errors import BadInputError, InternalError, ModelwrightError, NotFoundError
+from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
 from modelwright.core.prediction import PredictionRecord, Record
 from modelwright.core.version import Arm, Route, RoutingTable
+from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
 from modelwright.ports.runner import RunnerLoader
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
+from modelwright.serve.drive import Driver, Offload
+from modelwright.serve.lane import Outcome, Ticket
 from modelwright.serve.load import Loaded, load
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
+from modelwright.serve.tally import OwnCounters, Tally
+
+QUEUE_SECONDS = 0.3
+SHADOW_SECONDS = 5.0
+_SHADOW = "\0shadow"  # no caller's name: what waits for shadows has a queue of its own
 
 Feeds = Mapping[str, NDArray[Any]]
+Done = Callable[[Answer | ModelwrightError], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +42,34 @@ class Prepared:
     loaded: dict[str, Loaded]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What the plane counted since it started. ``rows`` by (model, version, role, status)."""
-
-    rows: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
-    swaps: int = 0
-    refused_tables: int = 0
-
-
 class Plane:
     """Serves what a routing table says.
 
-    One call of :meth:`predict` is one request. It runs on one thread, the one that also calls :meth:`commit` and
-    :meth:`run_shadows`; only :meth:`prepare` may run beside it.
+    A request is submitted, and run when :meth:`run` is next called: by then others may have come that run with it.
+    Everything happens on one thread, the one that also calls :meth:`commit`; only :meth:`prepare` may run beside it.
 
     Args:
         sink: where records go; the caller flushes it before answers leave (promise D2).
         runners: what loads packages.
         threads: threads per loaded version.
+        queue_seconds: a request that would wait longer than this is refused at once.
+        offload: takes long runs off this thread; None: every run is made here.
+        counters: where to count; None: in this process alone.
     """
 
-    def __init__(self, sink: RecordSink, runners: RunnerLoader, *, threads: int = 1) -> None:
-        self.tally = Tally()
+    def __init__(
+        self,
+        sink: RecordSink,
+        runners: RunnerLoader,
+        *,
+        threads: int = 1,
+        queue_seconds: float = QUEUE_SECONDS,
+        offload: Offload | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self.tally = Tally(counters or OwnCounters())
         self._sink, self._runners, self._threads = sink, runners, threads
+        self._driver = Driver(self._finish, self.tally, queue_seconds=queue_seconds, offload=offload)
         self._routes: dict[str, LiveRoute] = {}
         self._loaded: dict[str, Loaded] = {}
         self._retired: list[Loaded] = []
@@ -87,7 +100,7 @@ class Plane:
             }
             routes = {name: LiveRoute(route, loaded) for name, route in table.routes.items()}
         except BaseException:
-            self.tally.refused_tables += 1
+            self.tally.refuse_table()
             for version in fresh.values():
                 version.runner.close()
             raise
@@ -98,15 +111,16 @@ class Plane:
         old = self._loaded
         self._routes, self._loaded, self.table = prepared.routes, prepared.loaded, prepared.table
         self._retired += [version for digest, version in old.items() if digest not in prepared.loaded]
-        self.tally.swaps += 1
+        self.tally.swap()
         self._close_idle()
 
-    def predict(self, call: PredictCall) -> Answer:
-        """Answer one request and append its record.
+    def submit(self, call: PredictCall, done: Done) -> Ticket:
+        """Take one request. ``done`` gets its answer or its error once it has run; its record is appended by then.
 
         Raises:
             NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
-            BadInputError: the request does not fit the signature, or the model rejected it.
+            BadInputError: the request does not fit the signature.
+            UnavailableError: ``serve.overloaded``: it would wait too long.
         """
         route = self.route(call.model)
         if not call.prediction_id:
@@ -114,54 +128,53 @@ class Plane:
         elif len(call.prediction_id) > MAX_ID_LENGTH:
             raise BadInputError("serve.id-too-long", f"The id has more than {MAX_ID_LENGTH} characters.")
         arm = route.pinned(call.version) if call.version else route.pick(call.prediction_id)
-        if arm.role == "canary":
-            answer = self._canary(route, arm, call)
-        else:
-            feeds, rows = _fit(arm, call)
-            answer = self._run(arm, call, feeds, rows)
-        if route.shadows and not call.version:
-            for shadow in route.shadows:
-                shadow.loaded.in_flight += 1
-                self._shadow_work.append((shadow, call, answer.rows))
-        return answer
-
-    def _canary(self, route: LiveRoute, arm: LiveArm, call: PredictCall) -> Answer:
-        """A failing canary costs its caller nothing: the champion answers, and the failure stays on record."""
         try:
-            feeds, rows = _fit(arm, call)
+            ticket = _ticket(arm, call, done)
         except BadInputError as error:
-            feeds, rows = _fit(route.champion, call)  # raises when it is the caller's mistake, not the canary's
-            self._record(arm, call, {}, {}, rows, 0.0, error.code)
-        else:
-            try:
-                return self._run(arm, call, feeds, rows)
-            except ModelwrightError:
-                feeds, rows = _fit(route.champion, call)
-        return self._run(route.champion, call, feeds, rows)
+            if arm.role != "canary":
+                raise
+            canary, arm = arm, route.champion
+            ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
+            self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        self._driver.admit(arm.loaded, call)
+        self._driver.put(ticket)
+        return ticket
+
+    def predict(self, call: PredictCall) -> Answer:
+        """:meth:`submit` and :meth:`run` in one, for a plane without ``offload``.
+
+        Raises:
+            ModelwrightError: as ``submit``, and whatever the model failed with.
+        """
+        outcomes: list[Answer | ModelwrightError] = []
+        self.submit(call, outcomes.append)
+        while not outcomes:
+            self.run()
+        if isinstance(outcomes[0], ModelwrightError):
+            raise outcomes[0]
+        return outcomes[0]
+
+    def run(self) -> bool:
+        """Run what waits; True when some of it is left for the next turn."""
+        return self._driver.run()
 
     def run_shadows(self) -> int:
-        """Run what waits for the shadows, after the answers left; returns how many requests were run."""
-        ran = 0
+        """Run what waits for the shadows, after the answers left; returns how many requests were taken up."""
+        taken = 0
         while self._shadow_work:
             arm, call, answered = self._shadow_work.popleft()
-            try:
-                self._shadow(arm, call, answered)
-            finally:
-                arm.loaded.in_flight -= 1
-            ran += 1
+            arm.loaded.in_flight -= 1
+            self._shadow(arm, call, answered)
+            taken += 1
+        if taken:
+            self._driver.run()
         if self._retired:
             self._close_idle()
-        return ran
+        return taken
 
-    def _shadow(self, arm: LiveArm, call: PredictCall, answered: int) -> None:
-        """Run one request on a shadow; a failure is on record and fails nobody."""
-        try:
-            feeds, rows = _fit(arm, call)
-        except BadInputError as error:
-            self._record(arm, call, {}, {}, answered, 0.0, error.code)
-            return
-        with contextlib.suppress(ModelwrightError):
-            self._run(arm, call, feeds, rows)
+    def give_up_late(self, now: float) -> None:
+        """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
+        self._driver.give_up_late(now)
 
     def append(self, record: Record) -> None:
         """Append a record that is no prediction of this plane (ground truth)."""
@@ -188,33 +201,60 @@ class Plane:
         return self._routes
 
     def close(self) -> None:
-        """Run the waiting shadows and give back every runner."""
-        self.run_shadows()
+        """Run what waits and give back every runner."""
+        self._driver.offload = None
+        while self.run() or self.run_shadows():
+            pass
         for version in self._loaded.values():
             version.runner.close()
         self._routes, self._loaded = {}, {}
 
-    def _run(self, arm: LiveArm, call: PredictCall, feeds: Feeds, rows: int) -> Answer:
-        """Run one arm and append its record, whether it answers or fails."""
-        loaded = arm.loaded
-        status, outputs = "ok", {}
-        began = time.perf_counter()
-        try:
-            outputs = loaded.run(feeds)
-        except ModelwrightError as error:
-            status = error.code
-            raise
-        except Exception as error:
-            status = "serve.runner-failed"
-            raise InternalError(
-                status, f"Model {arm.model!r} version {arm.version} failed.", why=type(error).__name__
-            ) from error
-        finally:
-            duration = time.perf_counter() - began
-            self._record(arm, call, feeds, outputs, rows, duration, status)
+    def _finish(self, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
+        """Record what a run brought for one ticket, and tell whoever asked."""
+        arm, call = ticket.arm, ticket.call
+        sent = ticket.feeds if ticket.sent is None else ticket.sent
+        if isinstance(outcome, ModelwrightError):
+            self._record(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
+            if arm.role != "canary" or not self._stand_in(ticket):
+                ticket.done(outcome)
+            return
+        self._record(arm, call, sent, outcome, ticket.rows, seconds, "ok")
         if call.outputs is not None:
-            outputs = {name: outputs[name] for name in call.outputs}
-        return Answer(arm.model, arm.version, arm.role, call.prediction_id, outputs, rows, duration, loaded.signature)
+            outcome = {name: outcome[name] for name in call.outputs}
+        signature, identity, warnings = arm.loaded.signature, call.prediction_id, ticket.warnings
+        for warning in warnings if arm.role != "shadow" else ():
+            self.tally.warn(arm.model, warning)
+        ticket.done(
+            Answer(arm.model, arm.version, arm.role, identity, outcome, ticket.rows, seconds, signature, warnings)
+        )
+        if not call.version and arm.role != "shadow":
+            for shadow in self._routes[call.model].shadows if call.model in self._routes else ():
+                shadow.loaded.in_flight += 1
+                self._shadow_work.append((shadow, call, ticket.rows))
+
+    def _stand_in(self, ticket: Ticket) -> bool:
+        """A failing canary costs its caller nothing: the champion answers. False where there is none any more."""
+        route = self._routes.get(ticket.call.model)
+        if route is None:
+            return False
+        try:
+            self._driver.put(_ticket(route.champion, ticket.call, ticket.done))
+        except BadInputError:
+            return False
+        return True
+
+    def _shadow(self, arm: LiveArm, call: PredictCall, answered: int) -> None:
+        """Queue one request for a shadow; a failure is on record and fails nobody."""
+        try:
+            ticket = _ticket(arm, call, _nobody)
+        except BadInputError as error:
+            self._record(arm, call, {}, {}, answered, 0.0, error.code)
+            return
+        if self._driver.wait_seconds(arm.loaded, _SHADOW) > SHADOW_SECONDS:
+            self.tally.refuse(call.model, "shadow")
+            return
+        ticket.actor, ticket.limit = _SHADOW, math.inf
+        self._driver.put(ticket)
 
     def _record(
         self,
@@ -226,7 +266,7 @@ class Plane:
         duration: float,
         status: str,
     ) -> None:
-        self.tally.rows[(arm.model, arm.version, arm.role, status)] += rows
+        self.tally.count(arm.model, arm.version, arm.role, status, rows)
         event_time = call.received_at if call.event_time is None else call.event_time
         self._sink.append(
             PredictionRecord(
@@ -248,8 +288,13 @@ class Plane:
     def _close_idle(self) -> None:
         for version in self._retired:
             if not version.in_flight:
+                self._driver.forget(version)
                 version.runner.close()
         self._retired = [version for version in self._retired if version.in_flight]
+
+
+def _nobody(_outcome: Answer | ModelwrightError) -> None:
+    """Nobody waits for a shadow."""
 
 
 def _arms(route: Route) -> tuple[Arm, ...]:
@@ -258,9 +303,13 @@ def _arms(route: Route) -> tuple[Arm, ...]:
     return (*route.arms, *route.shadows)
 
 
-def _fit(arm: LiveArm, call: PredictCall) -> tuple[Feeds, int]:
-    """Feeds and row count of this call for this arm; BadInputError when it does not fit the arm's signature."""
-    loaded = arm.loaded
+def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:
+    """The call as this arm takes it.
+
+    Raises:
+        BadInputError: it does not fit the arm's signature, or its policy refuses a value.
+    """
+    arrived, loaded = time.perf_counter(), arm.loaded
     for name in call.outputs or ():
         if loaded.signature.output(name) is None:
             raise BadInputError(
@@ -268,7 +317,15 @@ def _fit(arm: LiveArm, call: PredictCall) -> tuple[Feeds, int]:
                 f"Model {call.model!r} has no output {name[:100]!r}.",
                 fix=f"It gives {', '.join(spec.name for spec in loaded.signature.outputs)}.",
             )
-    return loaded.check.check(call.inputs, call.nulls)
+    check, policy = loaded.check, loaded.policy
+    feeds, rows = check.check(call.inputs, call.nulls)
+    if policy.checks_finite and not call.finite:
+        policy.require_finite(feeds)
+    layout = check.layout(feeds)
+    if not policy.checks_values:
+        return Ticket(arm, call, feeds, rows, done, layout, call.limit, call.actor, arrived=arrived)
+    given, warnings = policy.judge(feeds)
+    return Ticket(arm, call, given, rows, done, layout, call.limit, call.actor, feeds, warnings, arrived=arrived)
 
 
 def _by_row(tensors: Feeds, rows: int) -> Feeds:

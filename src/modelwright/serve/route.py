@@ -12,6 +12,8 @@ from modelwright.serve.load import Loaded
 
 _random = random.Random()  # noqa: S311 - ids must differ, not be secret; seeded by the system, and no system call per id
 
+_VARIANT, _LOW = 1 << 63, (1 << 62) - 1
+
 
 class LiveArm:
     """A version with its package loaded, in one role."""
@@ -78,4 +80,4 @@ def hash_point(prediction_id: str) -> float:
 def new_prediction_id() -> str:
     """A fresh id that sorts by time: UUID version 7 (RFC 9562, section 5.7) as 32 hex digits."""
     bits = _random.getrandbits(74)
-    return f"{time.time_ns() // 1_000_000:012x}7{bits >> 62:03x}{1 << 63 | bits & (1 << 62) - 1:016x}"
+    return f"{int(time.time() * 1000):012x}7{bits >> 62:03x}{bits & _LOW | _VARIANT:016x}"

@@ -35,8 +35,14 @@ class InputCheck:
             (spec.name, DATATYPES[spec.datatype], len(spec.shape) if _rows_only(spec) else -1, spec.shape[1:], spec)
             for spec in signature.inputs
         )
+        self._takes_nan = signature.policy.not_finite == "accept"
         self._features = {feature.name: feature for feature in signature.features}
         self.batched = all(spec.shape and spec.shape[0] == -1 for spec in signature.inputs)
+        self._uniform = all(map(_rows_only, signature.inputs))
+
+    def layout(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, ...], ...] | None:
+        """What two requests must share to run together: their tensors' shapes but for the rows (None: all share it)."""
+        return None if self._uniform else tuple(tensor.shape[1:] for tensor in feeds.values())
 
     def check(
         self, inputs: Mapping[str, NDArray[Any]], nulls: Mapping[str, NDArray[np.bool_]]
@@ -120,13 +126,16 @@ class InputCheck:
         )
 
     def _settle_nulls(self, feeds: dict[str, NDArray[Any]], nulls: Mapping[str, NDArray[np.bool_]]) -> None:
-        """Missing values: allowed where every feature concerned is nullable; a missing string becomes ``null_as``."""
+        """Missing values: allowed where every feature concerned is nullable; a missing string becomes ``null_as``.
+
+        A missing number is NaN, and judged as NaN is.
+        """
         for name, mask in nulls.items():
             tensor, spec = feeds[name], next(s[4] for s in self._specs if s[0] == name)
             features = [self._features.get(feature) for feature in (spec.features or (spec.name,))]
             columns = mask.reshape(len(tensor), -1) if tensor.ndim and len(tensor) else mask.reshape(1, -1)
             for index in range(columns.shape[1]):
-                if columns[:, index].any() and not _may_be_missing(features, index, columns.shape[1], spec):
+                if columns[:, index].any() and not self._may_be_missing(features, index, columns.shape[1], spec):
                     raise BadInputError(
                         "serve.missing-value",
                         f"Input {name!r} of model {self._model!r} has a null where the model takes none.",
@@ -138,16 +147,17 @@ class InputCheck:
                     filled[columns[:, index], index] = "" if feature is None else feature.null_as
                 feeds[name] = filled.reshape(tensor.shape)
 
+    def _may_be_missing(self, features: list[Feature | None], index: int, width: int, spec: TensorSpec) -> bool:
+        if spec.datatype != "BYTES" and (self._takes_nan or not any(features)):
+            return True
+        if len(features) != width:
+            return False
+        feature = features[index]
+        if feature is None or not feature.nullable:
+            return False
+        return spec.datatype != "BYTES" or feature.null_as is not None
+
 
 def _rows_only(spec: TensorSpec) -> bool:
     """True when the first dimension is variable and no other is: the shape that one comparison can check."""
     return spec.shape[:1] == (-1,) and -1 not in spec.shape[1:]
-
-
-def _may_be_missing(features: list[Feature | None], index: int, width: int, spec: TensorSpec) -> bool:
-    if len(features) != width:
-        return False
-    feature = features[index]
-    if feature is None or not feature.nullable:
-        return False
-    return spec.datatype != "BYTES" or feature.null_as is not None

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence, ProcessTarget
+from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence, ProcessTarget, sweep
 from modelwright.core import routing_codec
 from modelwright.core.errors import ConflictError, RefusedError
 from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
@@ -109,6 +109,37 @@ def test_two_gateways_cannot_share_an_id(tmp_path):
         GatewayPresence(tmp_path, "g0")
     presence.close()
     GatewayPresence(tmp_path, "g0").close()
+
+
+def test_sweeping_removes_what_killed_gateways_left_and_nothing_of_the_living(tmp_path):
+    living = GatewayPresence(tmp_path, "g1.2")
+    living.report({"epoch": 1})
+    for left in ("gateway-g0.1.lock", "gateway-g0.1.json", ROUTING_FILE):
+        (tmp_path / left).write_text("{}")
+    sweep(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"gateway-g1.2.lock", "gateway-g1.2.json", ROUTING_FILE}
+    living.close()
+    assert {path.name for path in tmp_path.iterdir()} == {ROUTING_FILE}
+
+
+def test_a_gateway_is_found_however_often_files_are_swept_as_it_starts(tmp_path):
+    stop = threading.Event()
+
+    def sweep_on():
+        while not stop.is_set():
+            sweep(tmp_path)
+
+    sweeper = threading.Thread(target=sweep_on)
+    sweeper.start()
+    try:
+        for number in range(500):
+            presence = GatewayPresence(tmp_path, f"g{number}")
+            assert f"g{number}" in ProcessTarget(tmp_path).live()
+            presence.close()
+    finally:
+        stop.set()
+        sweeper.join()
 
 
 def test_only_the_owner_may_read_the_table(tmp_path):

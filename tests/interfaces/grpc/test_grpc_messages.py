@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 
-from modelwright.interfaces.grpc.messages import _TABLE, message
+from modelwright.interfaces.grpc.messages import _CONFIG, _TABLE, message
 
 
 def fields(descriptor):
@@ -42,3 +42,20 @@ def test_what_one_side_writes_the_other_reads(name, raw, parameters):
     ours = message("ModelInferRequest").FromString(theirs.SerializeToString())
     assert (ours.model_name, list(ours.raw_input_contents)) == (name, raw)
     assert {key: ours.parameters[key].int64_param for key in ours.parameters} == parameters
+
+
+@pytest.mark.parametrize("name", _CONFIG)
+def test_what_is_said_of_a_configuration_stands_where_a_client_looks_for_it(name):
+    theirs = fields(model_config_pb2.DESCRIPTOR.message_types_by_name[name])
+    assert fields(message(name).DESCRIPTOR).items() <= theirs.items()
+
+
+def test_the_datatypes_of_a_configuration_have_the_client_s_numbers():
+    ours, theirs = (
+        {value.name: value.number for value in file.values}
+        for file in (
+            message("ModelInput").DESCRIPTOR.fields_by_name["data_type"].enum_type,
+            model_config_pb2.DESCRIPTOR.enum_types_by_name["DataType"],
+        )
+    )
+    assert ours == theirs

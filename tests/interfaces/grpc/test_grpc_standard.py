@@ -150,6 +150,15 @@ def test_loading_and_unloading_are_refused_with_the_command_that_does_it(serving
         assert client.is_model_ready("total")
 
 
+def test_there_is_one_repository_and_it_has_no_name(serving):
+    named = service_pb2.RepositoryIndexRequest(repository_name="other")
+    load = service_pb2.RepositoryModelLoadRequest(repository_name="other", model_name="total")
+    for call, asked in ((serving.stub.RepositoryIndex, named), (serving.stub.RepositoryModelLoad, load)):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(asked, timeout=20)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 def test_parameters_of_all_five_types_and_those_that_triton_reserves_are_taken(serving):
     five = {"flag": True, "count": -(2**63), "text": "ünïcode", "ratio": 0.5}
     rows = triton.InferInput("X", [1, 3], "FP32")

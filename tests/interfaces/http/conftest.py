@@ -17,9 +17,11 @@ import uvloop
 
 from modelwright import settings
 from modelwright.adapters.runners.onnx import OnnxRunners
+from modelwright.core.signature import Feature
 from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.serve.plane import Plane
+from modelwright.serve.turn import Turn
 from modelwright.testing.record import InMemorySink
 
 TOKENS = {
@@ -33,10 +35,13 @@ TOKENS = {
 class Served:
     """One data plane under test."""
 
-    def __init__(self, packages, *, authenticate=False, loader=None, table=None, sink=None, home, **limits):
+    def __init__(
+        self, packages, *, authenticate=False, loader=None, table=None, sink=None, aside=False, home, **limits
+    ):
         self.sink = sink or InMemorySink()
-        self.plane = Plane(self.sink, loader or OnnxRunners())
-        self.server = DataPlane(self.plane, self.sink, settings.load({"home": home, **limits}, {}), {})
+        self.plane = Plane(self.sink, loader or OnnxRunners(), **({"offload": self._aside} if aside else {}))
+        turn = Turn(self.plane, self.sink, lambda work: asyncio.get_running_loop().call_soon(work))
+        self.server = DataPlane(turn, settings.load({"home": home, **limits}, {}), {})
         self._packages = {package.digest: package for package in packages}
         self._table = table or RoutingTable(
             1,
@@ -58,6 +63,15 @@ class Served:
     def _run(self):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._main())
+
+    def _aside(self, work, then):
+        """Long runs in another thread, as a gateway makes them."""
+
+        def back(future):
+            then(future.result())
+            self.server.turn.schedule()
+
+        asyncio.get_running_loop().run_in_executor(None, work).add_done_callback(back)
 
     async def _main(self):
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -107,6 +121,11 @@ class Served:
         ]
         return self.request("POST", path, {"inputs": tensors, **more}, headers)
 
+    def rows(self, model, rows):
+        """The V2 answer for rows of FP32 values, as one list of values."""
+        answer = self.infer(model, ("X", "FP32", [len(rows), len(rows[0])], rows))
+        return answer.body["outputs"][0]["data"]
+
     def binary(self, model, head, raw, length=None):
         """POST a binary request; its answer as (JSON, rest of the body) or the error's reply."""
         text = json.dumps(head).encode() if head is not None else b""
@@ -155,6 +174,23 @@ def read_all(client):
 def bytes_elements():
     """BYTES elements as the binary extension lays them out."""
     return lambda *elements: b"".join(struct.pack("<I", len(element)) + element for element in elements)
+
+
+@pytest.fixture(scope="session")
+def iris_package(echo_package):
+    """ "iris": three scores for three named classes come back as "X_out"."""
+    return echo_package("iris", {"X": ("FP32", (-1, 3))}, classes=("setosa", "versicolor", "virginica"))
+
+
+@pytest.fixture(scope="session")
+def people_package(echo_package):
+    """A column of each kind comes back as it was; a missing city becomes "nowhere"."""
+    kinds = {"age": "FP64", "visits": "INT64", "member": "BOOL", "city": "BYTES"}
+    return echo_package(
+        "people",
+        {name: (kind, (-1, 1)) for name, kind in kinds.items()},
+        (Feature("age", "number"), Feature("city", "category", nullable=True, null_as="nowhere")),
+    )
 
 
 @pytest.fixture

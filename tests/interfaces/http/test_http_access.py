@@ -8,7 +8,7 @@ ROW = {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1,
 
 
 def target(route):
-    return route.pattern.format(model="total", version="1")
+    return route.pattern.format(model="total", version="1", repository="main")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method.decode()} {route.pattern}")
@@ -30,7 +30,19 @@ def test_every_route_asks_for_exactly_the_permission_in_the_table(serve, sum_pac
 
 
 def test_only_health_is_open():
-    assert {route.pattern.rsplit("/", 1)[1] for route in ROUTES if route.permission is None} == {"live", "ready"}
+    open_routes = {route.pattern for route in ROUTES if route.permission is None}
+    probes = {"/ping", "/health", "/"}  # of MLflow, SageMaker and Azure: they say no more than up or not
+    assert {pattern.rsplit("/", 1)[1] for pattern in open_routes - probes} == {"live", "ready"}
+    assert {route.method for route in ROUTES if route.permission is None} == {b"GET"}
+
+
+@pytest.mark.parametrize("probe", ["/ping", "/health", "/"])
+def test_a_probe_says_no_more_than_up_or_not(serve, sum_package, probe):
+    up = serve(sum_package()).request("GET", probe)
+    down = serve(sum_package(), loaded=False).request("GET", probe)
+    assert (up.status, down.status) == (200, 200 if probe == "/" else 503)
+    assert up.body == down.body
+    assert up.body in ({}, {"status": "alive"})
 
 
 def test_a_refusal_says_how_to_get_in(serve, sum_package):
@@ -61,7 +73,7 @@ def test_before_the_first_table_the_answer_is_not_ready_and_never_that_a_token_i
     server = serve(sum_package(), loaded=False, authenticate=True)
     for token in ("mw_admin", "mw_unknown", None):
         answer = server.request(route.method.decode(), target(route), b"", token=token)
-        if route.pattern.endswith("/live"):
+        if route.pattern.endswith("/live") or route.pattern == "/":
             assert answer.status == 200
             continue
         assert answer.status == 503

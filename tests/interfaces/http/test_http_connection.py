@@ -1,3 +1,4 @@
+import gc
 import json
 import socket
 import time
@@ -122,6 +123,23 @@ def test_a_client_that_does_not_finish_its_request_is_let_go(serve, sum_package)
     assert server.request("GET", "/v2/health/live").status == 200
 
 
+def test_a_body_that_comes_too_slowly_is_given_up_long_before_the_deadline(serve, sum_package, monkeypatch):
+    monkeypatch.setattr(connection, "GRACE_SECONDS", 0.3)
+    server, patient = serve(sum_package()), serve(sum_package(), body_bytes_per_second=0)
+    head = INFER + b"Content-Length: 100000\r\n\r\n"
+    with server.connect() as slow, server.connect() as steady, patient.connect() as allowed:
+        for client in (slow, steady, allowed):
+            client.sendall(head)
+        for _ in range(12):
+            steady.sendall(b" " * 2000)
+            time.sleep(0.1)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+        for client in (steady, allowed):
+            client.settimeout(0.01)
+            with pytest.raises(TimeoutError):
+                client.recv(1000)
+
+
 def test_an_idle_connection_is_closed_without_a_word(serve, sum_package, monkeypatch):
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
     server = serve(sum_package())
@@ -135,12 +153,62 @@ def test_more_connections_than_allowed_are_told_so(serve, sum_package):
         client.sendall(LIVE + b"\r\n")
         assert client.recv(1000)
     assert answers(server.raw(b""))[0][0] == 503
+    assert answers(server.raw(post(b" " * 300_000)))[0][0] == 503
     for client in held:
         client.close()
     deadline = time.monotonic() + 10
     while (status := server.request("GET", "/v2/health/live").status) == 503 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert status == 200
+
+
+@pytest.mark.parametrize("unfinished", [b"", LIVE, INFER + b"Content-Length: 100\r\n\r\nabc"])
+def test_where_there_are_too_many_connections_the_slowest_request_makes_room(serve, sum_package, unfinished):
+    server = serve(sum_package(), max_connections=4)
+    idle, *slow = [server.connect() for _ in range(4)]
+    idle.sendall(LIVE + b"\r\n")
+    assert idle.recv(1000)
+    for client in slow:
+        client.sendall(unfinished)
+        time.sleep(0.02)
+    time.sleep(0.15)
+    with server.connect() as newcomer:
+        newcomer.sendall(post(body_of(1)))
+        assert newcomer.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert slow[0].recv(1000).startswith(b"HTTP/1.1 503 ")
+        idle.sendall(LIVE + b"\r\n")
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert server.server.dropped == 1
+
+
+def test_who_was_refused_and_lingers_takes_no_newcomer_s_place(serve, sum_package, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 30)
+    server = serve(sum_package(), max_connections=2)
+    lingering = [server.connect() for _ in range(2)]
+    for client in lingering:
+        client.sendall(b"nonsense\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert server.request("GET", "/v2/health/live").status == 200
+    for client in lingering:
+        client.close()
+
+
+def test_one_address_may_be_kept_from_taking_all_connections(serve, sum_package):
+    server = serve(sum_package(), max_connections_per_address=2)
+    held = [server.connect() for _ in range(2)]
+    time.sleep(0.05)
+    [(status, body)] = answers(server.raw(b""))
+    assert (status, b"from your address" in body) == (503, True)
+    with socket.create_connection(("127.0.0.1", server.port), 20, ("127.0.0.2", 0)) as elsewhere:
+        elsewhere.sendall(LIVE + b"\r\n")
+        assert elsewhere.recv(1000).startswith(b"HTTP/1.1 200 ")
+    for client in held:
+        client.close()
+    deadline = time.monotonic() + 10
+    while server.server._addresses and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not server.server._addresses
+    assert server.request("GET", "/v2/health/live").status == 200
 
 
 def test_http_1_0_closes_unless_asked_to_stay(serve, sum_package):
@@ -188,6 +256,32 @@ def test_a_client_that_leaves_harms_nobody(serve, sum_package):
     assert server.request("GET", "/v2/health/live").status == 200
 
 
+def test_requests_and_connections_leave_nothing_for_the_garbage_collector(serve, sum_package):
+    server = serve(sum_package(), max_body_bytes=10_000)
+    server.request("POST", "/v2/models/total/infer", body_of(1))
+    gc.collect()
+    gc.disable()
+    try:
+        for body in (body_of(1), b"{", b" " * 10_001):
+            server.request("POST", "/v2/models/total/infer", body)
+        server.request("POST", "/v1/models/total:predict", {"instances": [[1, 2, 3]]})
+        server.raw(b"nonsense\r\n\r\n")
+        for _ in range(20):
+            with server.connect() as client:
+                client.sendall(post(body_of(1)) * 20)
+        deadline = time.monotonic() + 10
+        while server.server._connections and time.monotonic() < deadline:
+            time.sleep(0.01)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        ours = {type(found).__name__ for found in gc.garbage if type(found).__module__.startswith("modelwright")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert ours == set()
+
+
 def test_a_client_that_never_reads_is_given_up(serve, sum_package):
     server = serve(sum_package(), request_seconds=0.3)
     with server.connect() as client:
@@ -200,6 +294,17 @@ def test_a_client_that_never_reads_is_given_up(serve, sum_package):
                     client.sendall(request)
                 except TimeoutError:
                     continue
+
+
+def test_an_answer_that_comes_late_gives_a_client_that_does_not_read_no_more_time(serve, sum_package):
+    server = serve(sum_package(), request_seconds=0.3)
+    with server.connect() as client:
+        client.sendall(post(body_of(1)))
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        [held] = server.server._connections
+        server.loop.call_soon_threadsafe(lambda: (held.pause_writing(), held.send_ready()))
+        client.settimeout(5)
+        assert client.recv(1000) == b""
 
 
 def test_a_stopping_server_answers_what_has_begun(serve, sum_package):
@@ -238,6 +343,16 @@ def test_a_trailer_or_a_chunk_extension_that_does_not_end_is_refused(serve, sum_
         client.sendall(INFER + b"Transfer-Encoding: chunked\r\n\r\n" + endless)
         client.sendall(b"y" * (connection.READ_BYTES + 2**19))
         assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_in_very_many_chunks_is_refused_and_one_in_many_is_taken(serve, sum_package, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_CHUNKS", 200)
+    monkeypatch.setattr(connection, "MAX_PARTS", 50)
+    server = serve(sum_package())
+    for length, status in ((200, 200), (201, 400)):
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body_of(5).ljust(length)) + b"0\r\n\r\n"
+        request = INFER + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks
+        assert [found[0] for found in answers(server.raw(request))] == [status]
 
 
 def test_the_body_of_a_connect_is_not_taken_for_the_next_request(serve, sum_package):

@@ -1,6 +1,9 @@
 """Whatever a body holds, the decoders give a request or a refusal of ours with a 4xx status."""
 
+import gzip
 import json
+import sys
+import zlib
 
 import msgspec
 import numpy as np
@@ -8,9 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwright.core.errors import ModelwrightError
-from modelwright.core.signature import DATATYPES, TensorSpec
+from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 from modelwright.interfaces.http import infer, tensors, truth
-from modelwright.interfaces.http.message import decompress, error_reply
+from modelwright.interfaces.http.coding import choose, decompress
+from modelwright.interfaces.http.message import error_reply
+from modelwright.serve.call import Answer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 JSON_VALUES = st.recursive(
@@ -24,7 +34,10 @@ TENSORS = st.fixed_dictionaries(
         "shape": SHAPES,
         "datatype": st.sampled_from([*DATATYPES, "STRING", "BF16"]) | JSON_VALUES,
         "data": JSON_VALUES,
-        "parameters": st.dictionaries(st.sampled_from(["binary_data_size", "a"]), st.integers(-2, 40) | JSON_VALUES),
+        "parameters": st.dictionaries(
+            st.sampled_from(["binary_data_size", "binary_data", "classification", "a"]),
+            st.integers(-2, 40) | JSON_VALUES,
+        ),
     },
 )
 REQUESTS = st.fixed_dictionaries(
@@ -118,7 +131,63 @@ def test_any_ground_truth(body, noise):
         settle(lambda text=text: truth.decode(text, actor="a", received_at=0.0))
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate", b"br", b"", b"identity"]))
+ENCODINGS = st.sampled_from([b"gzip", b"deflate", b"zstd", b"br", b"", b"identity", b"gzip, gzip"])
+
+
+@given(st.binary(max_size=200), ENCODINGS)
 def test_any_compressed_body(body, encoding):
     found = settle(lambda: decompress(body, encoding, 100))
     assert found is None or len(found) <= 200
+
+
+@given(
+    st.binary(max_size=400),
+    st.sampled_from([(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"zstd", zstd.compress)]),
+    st.lists(st.tuples(st.integers(0, 500), st.binary(max_size=3)), max_size=3),
+)
+def test_any_damage_to_a_compressed_body(body, coding, damages):
+    name, pack = coding
+    packed = pack(body)
+    assert decompress(packed, name, 400) == body
+    for at, piece in damages:
+        packed = packed[:at] + piece + packed[at + len(piece) :]
+    found = settle(lambda: decompress(packed, name, 400))
+    assert found is None or len(found) <= 400
+
+
+@given(st.binary(max_size=60) | st.text("gzipdeflatstd;q=0.1,* ", max_size=40).map(str.encode))
+def test_any_accept_encoding(accepted):
+    name, forced = choose(accepted)
+    assert name in {"", "gzip", "deflate", "zstd"}
+    assert name or not forced
+
+
+@given(
+    st.sampled_from([*DATATYPES]), st.lists(st.integers(0, 4), max_size=3), st.integers(-1, 9), st.booleans(), st.data()
+)
+def test_any_output_as_classes(datatype, shape, count, in_binary, data):
+    size = int(np.prod(shape))
+    raw = data.draw(st.binary(min_size=8 * size, max_size=8 * size))
+    if datatype == "BYTES":
+        tensor = np.array([str(raw[index]) for index in range(size)], dtype=object).reshape(shape)
+    elif datatype == "BOOL":
+        tensor = (np.frombuffer(raw, np.uint8)[:size] > 127).reshape(shape)
+    else:
+        tensor = np.frombuffer(raw, DATATYPES[datatype])[:size].reshape(shape)
+    parameters = {"classification": count, "binary_data": in_binary}
+    body = {"inputs": [], "outputs": [{"name": "y", "parameters": parameters}]}
+    decoded = settle(lambda: infer.decode("m", "", json.dumps(body).encode(), None, actor="a", received_at=0.0))
+    if decoded is None:
+        assert count < 1
+        return
+    signature = Signature((), (TensorSpec("y", datatype, tuple(shape)),), classes=("a", "b", "c"))
+    answer = Answer("m", "1", "champion", "p", {"y": tensor}, 1, 0.0, signature)
+    encoded = settle(lambda: infer.encode(decoded, answer, infer.opening("m", "1")))
+    if encoded is None:
+        assert datatype == "BYTES"
+        return
+    text, json_length = encoded
+    output = msgspec.json.decode(text[:json_length])["outputs"][0]
+    assert output["datatype"] == "BYTES"
+    assert len(output["shape"]) == 2
+    assert in_binary is ("data" not in output)

@@ -5,6 +5,7 @@ import socket
 import time
 from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +24,15 @@ PIECES = (
     *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n"),
     *(b"Connection: upgrade\r\nUpgrade: x\r\n", b"Content-Encoding: gzip\r\n", b"Connection: close\r\n"),
 )
+MOST = max(300, settings.default.max_examples)
 DAMAGE = st.tuples(st.integers(0, 600), st.integers(0, 12), st.sampled_from(PIECES))
 
 
+@pytest.mark.hypothesis  # its function is inside: `make fuzz` would not see it
 def test_a_damaged_stream_gets_no_answer_above_499_and_leaves_nothing_open(serve, sum_package):
     server = serve(sum_package())
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=MOST, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=4), st.lists(DAMAGE, max_size=4), st.integers(0, 99)
     )

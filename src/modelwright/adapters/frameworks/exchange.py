@@ -117,6 +117,7 @@ def write_conversion(directory: Path, conversion: Conversion) -> None:
         "model_class": conversion.model_class,
         "environment": list(conversion.environment),
         "notes": conversion.notes,
+        "row_independent": conversion.row_independent,
     }
     (directory / "result.json").write_bytes(canonical_json({"conversion": record}))
 
@@ -151,6 +152,7 @@ def read_result(directory: Path) -> Conversion:
         outputs=read_arrays(directory / "outputs.npz", max_bytes=MAX_RESULT_BYTES),
         environment=from_json(tuple[dict[str, str], ...], body.get("environment"), "environment"),
         notes=from_json(dict[str, str], body.get("notes"), "notes"),
+        row_independent=from_json(bool, body.get("row_independent"), "row_independent"),
         **words,
     )
 

@@ -257,6 +257,7 @@ def _conversion(model: Any, best: _Candidate, parity: Parity, probed: str) -> Co
         model_class=model_class(model),
         environment=environment(modules),
         notes={"isolation": "none: the model was already an object in the caller's process", "probes": probed},
+        row_independent=True,
     )
 
 

@@ -35,12 +35,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.names import require_model_name
+from modelwright.core.signature import Action, InputPolicy
 from modelwright.ports.platform import ModelPolicy
 from modelwright.ports.trainer import Recipe
 
@@ -68,6 +69,12 @@ class _Canary(msgspec.Struct, forbid_unknown_fields=True):
     timeout: NotNegative = ModelPolicy().canary_timeout
 
 
+class _Inputs(msgspec.Struct, forbid_unknown_fields=True):
+    out_of_range: Action = InputPolicy().out_of_range
+    unseen_category: Action = InputPolicy().unseen_category
+    not_finite: Literal["accept", "reject"] = InputPolicy().not_finite
+
+
 class _Model(msgspec.Struct, forbid_unknown_fields=True):
     recipe: _Recipe | None = None
     schedule: str = ""
@@ -78,6 +85,7 @@ class _Model(msgspec.Struct, forbid_unknown_fields=True):
     gates: dict[str, float] | None = None
     latency_budget_ms: Positive = ModelPolicy().latency_budget_ms
     keep_shadow: str = ""
+    inputs: _Inputs = msgspec.field(default_factory=_Inputs)
 
 
 class _Project(msgspec.Struct, forbid_unknown_fields=True):
@@ -147,6 +155,7 @@ def _policy(path: Path, name: str, body: object, root: Path) -> ModelPolicy:
         gates=model.gates,
         latency_budget_ms=model.latency_budget_ms,
         keep_shadow=model.keep_shadow,
+        inputs=InputPolicy(model.inputs.out_of_range, model.inputs.unseen_category, model.inputs.not_finite),
     )
 
 

@@ -6,6 +6,7 @@ lets go of it when the process dies, however it dies) and answers in ``gateway-<
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -50,10 +51,9 @@ class GatewayPresence:
 
     def __init__(self, run_dir: Path, gateway_id: str) -> None:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = run_dir / f"gateway-{gateway_id}.json"
-        self._lock = os.open(run_dir / f"gateway-{gateway_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _lock_exclusively(self._lock):
-            os.close(self._lock)
+        self._path, self._lock_path = run_dir / f"gateway-{gateway_id}.json", run_dir / f"gateway-{gateway_id}.lock"
+        self._lock = _locked_file(self._lock_path)
+        if self._lock < 0:
             raise ConflictError(
                 "serve.gateway-running",
                 f"A gateway with the id {gateway_id!r} already runs on this data directory.",
@@ -68,6 +68,7 @@ class GatewayPresence:
     def close(self) -> None:
         """Leave: the lock is let go."""
         self._path.unlink(missing_ok=True)
+        self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
 
 
@@ -108,6 +109,38 @@ class ProcessTarget:
         for lock in sorted(self._run_dir.glob("gateway-*.lock")):
             if _held(lock):
                 yield lock.stem.removeprefix("gateway-"), _read(lock.with_suffix(".json"))
+
+
+def sweep(run_dir: Path) -> None:
+    """Remove the files of gateways that were killed."""
+    for lock in run_dir.glob("gateway-*.lock"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            _remove(lock)
+
+
+def _remove(lock: Path) -> None:
+    """Remove a lock that nobody holds, under that lock: a gateway that starts meanwhile sees it and makes another."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock.stat().st_ino == os.fstat(descriptor).st_ino:
+            lock.with_suffix(".json").unlink(missing_ok=True)
+            lock.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _locked_file(path: Path) -> int:
+    """A descriptor of the file, created if need be, with its lock held; -1 when another process holds it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _lock_exclusively(descriptor):
+            os.close(descriptor)
+            return -1
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)  # removed between the two steps: nobody would find our lock
 
 
 def _lock_exclusively(descriptor: int) -> bool:

@@ -25,6 +25,7 @@ EXIT_CODES: dict[str, int] = {
     "refused": 3,
     "unauthenticated": 4,
     "forbidden": 4,
+    "throttled": 5,
     "unavailable": 5,
     "deadline": 5,
     "corrupt": 6,

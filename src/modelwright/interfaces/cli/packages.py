@@ -10,6 +10,7 @@ import click
 
 from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
+from modelwright.core.signature import Action, InputPolicy
 from modelwright.interfaces.cli.output import FINDINGS, counted, json_option, print_json, print_table, working
 from modelwright.interfaces.cli.session import existing, existing_file
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from modelwright.core.table import Table
     from modelwright.ports.source import Source
 
+ACTIONS = click.Choice(["accept", "warn", "reject", "coerce"])
 CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".skops"}
 
 
@@ -29,10 +31,22 @@ CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".
 @click.option("--data", help="Labelled rows the conversion is certified on (.parquet, .csv, .jsonl).")
 @click.option("--target", default="", help="Column of --data that holds the truth.")
 @click.option("--reference", help="Training rows for the reference profile; --data when left out.")
+@click.option("--out-of-range", type=ACTIONS, default="accept", help="Numbers outside what the examples showed.")
+@click.option("--unseen-category", type=ACTIONS, default="accept", help="Levels that the examples did not show.")
+@click.option("--row-independent", is_flag=True, help="Rows of this ONNX file stand alone: requests may run together.")
 @click.option("--output", "-o", help="Package to write; NAME.mw when left out. A path without .mw is a directory.")
 @json_option
 def pack(
-    artifact: str, name: str, data: str | None, target: str, reference: str | None, output: str | None, as_json: bool
+    artifact: str,
+    name: str,
+    data: str | None,
+    target: str,
+    reference: str | None,
+    out_of_range: Action,
+    unseen_category: Action,
+    row_independent: bool,
+    output: str | None,
+    as_json: bool,
 ) -> None:
     """Pack a model file into a portable, verifiable package.
 
@@ -50,6 +64,8 @@ def pack(
             data=existing_file(data, "data file") if data else None,
             target=target,
             reference=existing_file(reference, "data file") if reference else None,
+            policy=InputPolicy(out_of_range, unseen_category),
+            row_independent=row_independent,
         )
         path = Path(output or f"{name}.mw")
         wiring.save_package(package, path)

@@ -1,13 +1,22 @@
-"""Commands that become a process: serve and demo."""
+"""Commands around the server's processes: serve, reload and demo."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import signal
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import click
 
+from modelwright.core.errors import DeadlineError, NotFoundError, UnavailableError
+from modelwright.interfaces.cli.output import json_option, print_json
 from modelwright.interfaces.cli.session import current_settings, existing
+from modelwright.settings import MAX_WORKERS
 
 
 def _become(module: str, arguments: list[str]) -> None:
@@ -22,19 +31,22 @@ def _become(module: str, arguments: list[str]) -> None:
 @click.option("--http", help="Address of the data plane [127.0.0.1:8080].")
 @click.option("--grpc", help="Address of the data plane over gRPC; none when left out.")
 @click.option("--control", help="Address of the control plane and the pages [127.0.0.1:8081].")
+@click.option("--workers", type=click.IntRange(1, MAX_WORKERS), help="Gateway processes, one for each core to use [1].")
 @click.option("--tls-certificate", help="PEM file with the server's certificate chain: speak TLS.")
 @click.option("--tls-key", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", help="PEM file: clients of the data plane need a certificate of this CA.")
 @click.option("--no-auth", is_flag=True, help="Ask for no token (only with --package, only on loopback).")
 @click.option("--i-know", is_flag=True, help="Allow an address other than loopback without TLS.")
-def serve(packages: tuple[str, ...], no_auth: bool, i_know: bool, **given: str | None) -> None:
+def serve(packages: tuple[str, ...], no_auth: bool, i_know: bool, workers: int | None, **given: str | None) -> None:
     """Start the server: predictions, ground truth, control plane and pages.
 
     Without --package it serves what the registry says and follows it. The first start prints an access token, once.
     """
-    settings = current_settings(**given)
+    settings = current_settings(workers=workers, **given)
     if no_auth and not packages:
         raise click.UsageError("--no-auth goes with --package.")
+    if workers is not None and packages:
+        raise click.UsageError("--workers does not go with --package: packages are served by one process.")
     arguments = ["--home", str(settings.home.absolute()), "--http", settings.http]
     arguments += ["--grpc", settings.grpc] if settings.grpc else []
     for name in ("tls_certificate", "tls_key", "tls_client_ca"):
@@ -46,7 +58,54 @@ def serve(packages: tuple[str, ...], no_auth: bool, i_know: bool, **given: str |
         flags = [flag for flag, on in (("--no-auth", no_auth), ("--i-know", i_know)) if on]
         _become("modelwright.processes.gateway", arguments + flags)
     arguments += ["--control", settings.control, "--project", str(settings.project.absolute())]
+    arguments += ["--workers", str(settings.workers)]
     _become("modelwright.processes.supervisor", arguments + (["--i-know"] if i_know else []))
+
+
+@click.command(epilog="Example: modelwright reload")
+@click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait for the last gateway.")
+@json_option
+def reload(timeout: float, as_json: bool) -> None:
+    """Replace the gateways of the running server one by one; no connection is refused, no request fails.
+
+    The new ones read the TLS files again and run the release that is installed now.
+    """
+    run = current_settings().home / "run"
+    before = running_server(run)
+    os.kill(before["pid"], signal.SIGHUP)
+    deadline = time.monotonic() + timeout
+    awaited = before["reloads"] + (2 if before["reloading"] else 1)  # one under way began before us
+    while (now := running_server(run))["reloads"] < awaited:
+        if time.monotonic() > deadline:
+            raise DeadlineError("serve.reload-late", "The gateways are not replaced yet.", fix="See the server's log.")
+        time.sleep(0.05)
+    if now["reload_error"]:
+        raise UnavailableError(
+            "serve.reload-failed",
+            f"{now['reload_error']} Those that were not replaced serve on.",
+            fix="See the server's log, repair what it names, and reload again.",
+        )
+    if as_json:
+        print_json({"reloads": now["reloads"]})
+    else:
+        click.echo("The gateways are replaced.")
+
+
+def running_server(run: Path) -> dict[str, Any]:
+    """What the server of this data directory says about itself.
+
+    Raises:
+        NotFoundError: ``serve.not-running``.
+    """
+    try:
+        with (run / "server.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:  # held: it runs, and the file is its own
+                return dict(json.loads((run / "server.json").read_bytes()))
+    except FileNotFoundError:
+        pass
+    raise NotFoundError("serve.not-running", f"No server uses {run.parent}.", fix="Start it: modelwright serve.")
 
 
 @click.command(epilog="Example: modelwright demo --keep")

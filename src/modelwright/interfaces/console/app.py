@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+from functools import partial
 from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -28,8 +29,10 @@ from modelwright.core.errors import (
     UnauthenticatedError,
 )
 from modelwright.govern.policy import require
-from modelwright.interfaces.console.pages import PAGES, PageRow, Visit, check_form
+from modelwright.interfaces.console.data_plane import DataPlane
+from modelwright.interfaces.console.pages import PAGES, Ask, PageRow, Visit, check_form
 from modelwright.interfaces.console.sessions import COOKIE, LIFETIME_SECONDS, Session, Sessions
+from modelwright.interfaces.console.trying import MOST_FIELDS
 from modelwright.interfaces.console.words import FILTERS
 from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Workflow
@@ -49,10 +52,20 @@ class Console:
         workflow: runs what a form starts.
         authenticate: False shows everything to everybody as the local operator; only for a loopback address.
         secure: True behind TLS: the cookie is then sent over TLS only.
+        data_plane: where *try it* asks; None: nowhere.
     """
 
-    def __init__(self, platform: Platform, workflow: Workflow, *, authenticate: bool, secure: bool) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        workflow: Workflow,
+        *,
+        authenticate: bool,
+        secure: bool,
+        data_plane: DataPlane | None = None,
+    ) -> None:
         self._platform, self._workflow, self._secure = platform, workflow, secure
+        self._data_plane = data_plane
         self._sessions, self._anonymous = Sessions(), None if authenticate else Session("", "local", float("inf"))
         folder = resources.files("modelwright.interfaces.console")
         self._static = {name: (folder / "static" / name).read_bytes() for name in _STATIC}
@@ -96,6 +109,13 @@ class Console:
     def _actor(self, session: Session) -> Actor | None:
         return _LOCAL if session is self._anonymous else self._platform.tokens.actor(session.token)
 
+    def _ask(self, session: Session) -> Ask | None:
+        """What asks the data plane as the visitor; a session without a token has nobody to ask as."""
+        plane = self._data_plane
+        if plane is None or not session.token:
+            return None
+        return partial(plane.post, token=session.token)
+
     def _route(self, row: PageRow) -> Route:
         async def endpoint(request: Request) -> Response:
             return await run_in_threadpool(self._visit, row, request, await request.body())
@@ -118,9 +138,8 @@ class Console:
             if row.method == "POST":
                 check_form(form, session.form_token)
             path = {name: str(value) for name, value in request.path_params.items()}
-            return row.page(
-                Visit(self._platform, self._workflow, actor, path, dict(request.query_params), form, render)
-            )
+            query, ask = dict(request.query_params), self._ask(session)
+            return row.page(Visit(self._platform, self._workflow, actor, path, query, form, render, ask))
         except ModelwrightError as error:
             return self._error(error, actor, session)
         except Exception:  # noqa: BLE001 - the last line: a page, never a traceback, and headers from the guard
@@ -201,7 +220,7 @@ class Console:
 
 def _form(body: bytes) -> dict[str, str]:
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS + 50))
     except ValueError as error:
         raise BadInputError("console.unreadable-form", "The form cannot be read.") from error
 
@@ -212,7 +231,12 @@ def _own_path(path: str) -> str:
 
 
 def console_app(
-    platform: Platform, workflow: Workflow, *, authenticate: bool = True, secure: bool = False
+    platform: Platform,
+    workflow: Workflow,
+    *,
+    authenticate: bool = True,
+    secure: bool = False,
+    data_plane: DataPlane | None = None,
 ) -> Starlette:
     """The pages as an application; put it behind the control plane's guard (``control_app(pages=...)``).
 
@@ -221,6 +245,7 @@ def console_app(
         workflow: runs what a form starts.
         authenticate: False only on loopback.
         secure: True behind TLS.
+        data_plane: where *try it* asks, with the token that the visitor signed in with; None: nowhere.
     """
-    console = Console(platform, workflow, authenticate=authenticate, secure=secure)
+    console = Console(platform, workflow, authenticate=authenticate, secure=secure, data_plane=data_plane)
     return Starlette(routes=console.routes(), exception_handlers={HTTPException: console.http_error})

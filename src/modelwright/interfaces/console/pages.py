@@ -13,17 +13,23 @@ import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import BadInputError, ForbiddenError, NotFoundError
-from modelwright.interfaces.console import figures, views
+from modelwright.core.errors import BadInputError, ForbiddenError, NotFoundError, UnavailableError
+from modelwright.core.signature import Signature
+from modelwright.interfaces.console import figures, trying, views
+from modelwright.interfaces.console.data_plane import Said
 from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Workflow
 
 Render = Callable[..., Response]
+Ask = Callable[[str, bytes], Said]
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One authorised request for a page. ``form`` is empty unless the form's token was right."""
+    """One authorised request for a page. ``form`` is empty unless the form's token was right.
+
+    ``ask`` posts to the data plane with the visitor's own token; None where that cannot be.
+    """
 
     platform: Platform
     workflow: Workflow
@@ -32,9 +38,14 @@ class Visit:
     query: Mapping[str, str]
     form: Mapping[str, str]
     render: Render
+    ask: Ask | None = None
 
 
 Page = Callable[[Visit], Response]
+CANNOT_ASK = (
+    "Predictions go out from here only where you signed in with a token, the pages run under `modelwright serve`, "
+    "and the data plane asks for no client certificate."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,8 @@ def model(visit: Visit) -> Response:
         (f"modelwright promote {name} VERSION --reason '...'", f"POST /api/models/{name}/promote"),
     ]
     started = visit.workflow.state(visit.query.get("story", "")) if visit.query.get("story") else None
-    return visit.render("model.html", **page, started=started, equivalents=equivalents)
+    attempt, _ = _attempt(visit)
+    return visit.render("model.html", **page, attempt=attempt, started=started, equivalents=equivalents)
 
 
 def version(visit: Visit) -> Response:
@@ -174,12 +186,39 @@ def promote(visit: Visit) -> Response:
     return _start(visit, "promote", {"version": number})
 
 
+def _attempt(visit: Visit) -> tuple[trying.Form, Signature | None]:
+    """The form for whoever may and can predict from here; else a note."""
+    if not visit.actor.may("predict"):
+        return trying.Form(note=f"Your role {visit.actor.role} may look but not predict."), None
+    if visit.ask is None:
+        return trying.Form(note=CANNOT_ASK), None
+    return trying.form(visit.platform, visit.path["model"], visit.form)
+
+
+def try_form(visit: Visit) -> Response:
+    """The form, and after it was sent what the data plane said."""
+    name, tried = visit.path["model"], None
+    visit.platform.versions.versions(name)
+    attempt, signature = _attempt(visit)
+    if visit.form and visit.ask is not None and signature is not None:
+        path = f"/v2/models/{quote(name, safe='')}/versions/{quote(attempt.version, safe='')}/infer"
+        asked = trying.body(signature, visit.form)
+        try:
+            tried = trying.outcome(signature, attempt.version, path, asked, visit.ask(path, asked))
+        except UnavailableError as error:
+            tried = trying.Outcome(ok=False, version=attempt.version, error=str(error))
+    equivalents = [("modelwright status", f"GET /api/models/{name}")]
+    return visit.render("try.html", model=name, attempt=attempt, tried=tried, equivalents=equivalents)
+
+
 PAGES: tuple[PageRow, ...] = (
     PageRow("GET", "/", "read", fleet),
     PageRow("GET", "/models/{model}", "read", model),
     PageRow("GET", "/models/{model}/versions/{version}", "read", version),
     PageRow("GET", "/models/{model}/charts/{name:path}.json", "read", chart_json),
     PageRow("GET", "/models/{model}/charts/{name:path}.csv", "read", chart_csv),
+    PageRow("GET", "/models/{model}/try", "predict", try_form),
+    PageRow("POST", "/models/{model}/try", "predict", try_form),
     PageRow("POST", "/models/{model}/rollback", "deploy", rollback),
     PageRow("POST", "/models/{model}/promote", "deploy", promote),
     PageRow("GET", "/ledger", "read", ledger),

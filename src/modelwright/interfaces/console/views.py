@@ -19,6 +19,7 @@ from modelwright.ports.record import ArmCount
 LIVE_SECONDS = 15 * 60
 LEDGER_PAGE = 100
 FAILING_SHARE = 0.01
+ROUTED = ("champion", "canary")  # what the route sent; a version that somebody asked for by name says nothing of it
 MOST_FINDINGS, MOST_VERSIONS = 6, 12  # shown at once; the rest unfolds
 SPARK = (96, 24)  # width and height of a sparkline in pixels
 
@@ -35,8 +36,8 @@ def health(route: Route | None, live: Sequence[ArmCount], report: WatchReport | 
     """One word on a deployed model, the worst thing first."""
     if route is None or not route.arms:
         return Health("mute", "not deployed")
-    answered = sum(arm.ok + arm.failed for arm in live if arm.role != "shadow")
-    failed = sum(arm.failed for arm in live if arm.role != "shadow")
+    answered = sum(arm.ok + arm.failed for arm in live if arm.role in ROUTED)
+    failed = sum(arm.failed for arm in live if arm.role in ROUTED)
     if answered and failed / answered > FAILING_SHARE:
         return Health("bad", "failing")
     severities = {finding.severity for finding in report.findings} if report else set()
@@ -98,7 +99,7 @@ def fleet(platform: Platform) -> list[dict[str, Any]]:
 
 def live_totals(live: Sequence[ArmCount]) -> dict[str, Any]:
     """Requests and failures, and of the slowest answering version the p95 and mean seconds in the runner."""
-    answering = [arm for arm in live if arm.role != "shadow"]
+    answering = [arm for arm in live if arm.role in ROUTED]
     return {
         "requests": sum(arm.ok + arm.failed for arm in answering),
         "failed": sum(arm.failed for arm in answering),

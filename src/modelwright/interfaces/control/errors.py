@@ -8,20 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from modelwright.core.errors import ModelwrightError
-
-STATUS: dict[str, int] = {
-    "bad-input": 400,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not-found": 404,
-    "conflict": 409,
-    "too-large": 413,
-    "refused": 422,
-    "internal": 500,
-    "corrupt": 500,
-    "unavailable": 503,
-    "deadline": 504,
-}
+from modelwright.core.statuses import HTTP_STATUS
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -36,4 +23,4 @@ def error_response(error: ModelwrightError) -> Response:
         headers["www-authenticate"] = 'Bearer realm="modelwright"'
     if error.kind == "unavailable":
         headers["retry-after"] = "1"
-    return json_response({"error": error.to_json()}, STATUS.get(error.kind, 500), headers)
+    return json_response({"error": error.to_json()}, HTTP_STATUS[error.kind], headers)

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelwright.core.errors import BadInputError, DeadlineError, ForbiddenError, ModelwrightError, TooLargeError
-from modelwright.interfaces.control.errors import STATUS
+from modelwright.core.statuses import HTTP_STATUS
 
 # Nothing else than this: a parser of whole addresses would see a loopback host in `127.0.0.1:.evil.example`.
 _AUTHORITY = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{1,5})?", re.ASCII)
@@ -158,5 +158,5 @@ def _too_large(limit: int) -> TooLargeError:
 async def _refuse(error: ModelwrightError, send: Send) -> None:
     body = msgspec.json.encode({"error": error.to_json()})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": STATUS[error.kind], "headers": headers})
+    await send({"type": "http.response.start", "status": HTTP_STATUS[error.kind], "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelwright.core.signature import InputPolicy
 from modelwright.interfaces.embedded.packing import PackedModel, open_package, pack
 
-__all__ = ["PackedModel", "open_package", "pack"]
+__all__ = ["InputPolicy", "PackedModel", "open_package", "pack"]

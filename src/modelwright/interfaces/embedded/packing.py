@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from modelwright.adapters.stores.package_files import open_path, write_directory
 from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
 from modelwright.core.package import Package
-from modelwright.core.signature import DATATYPES
-from modelwright.core.table import Table
+from modelwright.core.signature import DATATYPES, InputPolicy
+from modelwright.core.table import Table, missing
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import column, table
 from modelwright.pack import Evidence, build
 from modelwright.ports.framework import Framework
 from modelwright.ports.runner import Runner
+from modelwright.serve.policy import ValuePolicy
+from modelwright.serve.validate import InputCheck
 
 
 class PackedModel:
@@ -66,21 +69,35 @@ class PackedModel:
                 row dictionaries, array), or a dictionary of input tensors by name.
 
         Raises:
-            BadInputError: a missing column, a value of the wrong type, a wrong shape.
+            BadInputError: a missing column, a value of the wrong type, a wrong shape, or one that the model's input
+            policy refuses. What the policy only reports is a Python warning.
         """
         if self._runner is None:
             self._runner = OnnxRunners().load(self.package)
-        return self._runner.run(self._feeds(rows))
+        signature = self.package.signature
+        feeds, _ = InputCheck(self.name, signature).check(*self._tensors(rows))
+        policy = ValuePolicy(self.name, signature)
+        policy.require_finite(feeds)
+        feeds, reports = policy.judge(feeds)
+        for report in reports:
+            warnings.warn(f"{self.name}: {report}", stacklevel=2)
+        return self._runner.run(feeds)
 
-    def _feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
+    def _tensors(self, rows: Any) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
+        """The input tensors, and where a text is missing (a missing number is NaN)."""
         signature = self.package.signature
         if not signature.features:  # plain tensors, by the names of the inputs
             named = rows if isinstance(rows, dict) else {signature.inputs[0].name: rows}
             known = {spec.name: DATATYPES[spec.datatype] for spec in signature.inputs}
-            return {name: np.asarray(value, dtype=known.get(name)) for name, value in named.items()}
+            return {name: np.asarray(value, dtype=known.get(name)) for name, value in named.items()}, {}
         order = [name for spec in signature.inputs for name in spec.features]
         is_array = not isinstance(rows, Table | dict) and not hasattr(rows, "columns")
-        return feeds(signature, table(rows, order if is_array and not _row_dicts(rows) else ()))
+        given = table(rows, order if is_array and not _row_dicts(rows) else ())
+        tensors, nulls = feeds(signature, given), {}
+        for spec in signature.inputs:
+            if spec.datatype == "BYTES":
+                nulls[spec.name] = np.stack([missing(given[name]) for name in spec.features or (spec.name,)], axis=1)
+        return tensors, nulls
 
 
 def pack(
@@ -92,6 +109,7 @@ def pack(
     reference: Any = None,
     target: str = "target",
     evidence: Evidence | None = None,
+    policy: InputPolicy | None = None,
 ) -> PackedModel:
     """Turn a trained model into a package.
 
@@ -103,6 +121,7 @@ def pack(
         reference: feature rows of the training data.
         target: name of what is predicted.
         evidence: what the model card should say besides: purpose, owner, data, evaluation, limits.
+        policy: what becomes of values that the model has not seen; taken, where nothing is said.
 
     Raises:
         BadInputError: the model or the rows cannot be used; the message says why and what to do.
@@ -134,6 +153,7 @@ def pack(
             reference=trained,
             source_sha256=digest,
             evidence=evidence,
+            policy=policy,
         )
     )
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from modelwright.interfaces.grpc.wire import Stream, Unary
+
 Fields = Sequence[tuple[str, int, str]]
+Parse = Callable[[bytes], Any]
+Routes = tuple[dict[bytes, Unary], dict[bytes, Stream]]
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _STREAM = "stream "
 
@@ -42,7 +45,7 @@ class File:
                 self._add(found[path], path, *one)
         for path, values in self.enums.items():
             outer, _, name = path.rpartition(".")
-            enum = found[outer].enum_type.add(name=name)
+            enum = (found[outer].enum_type if outer else made.enum_type).add(name=name)
             for number, value in enumerate(values):
                 enum.value.add(name=value, number=number)
         for service, methods in self.services.items():
@@ -52,7 +55,7 @@ class File:
     def _add(self, message: descriptor_pb2.DescriptorProto, path: str, name: str, number: int, kind: str) -> None:
         made = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
         if kind.startswith("{}"):
-            entry = message.nested_type.add(name=f"{name.title()}Entry")
+            entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
             entry.options.map_entry = True
             entry.field.add(name="key", number=1, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_STRING)
             self._type(entry.field.add(name="value", number=2, label=_FIELD.LABEL_OPTIONAL), kind[2:])
@@ -84,27 +87,17 @@ class File:
                 server_streaming=response.startswith(_STREAM),
             )
 
-    def handler(
-        self,
-        pool: descriptor_pool.DescriptorPool,
-        service: str,
-        calls: Mapping[str, Callable[..., Any]],
-    ) -> grpc.GenericRpcHandler:
-        """A service as gRPC wants it: every method of it needs its call."""
-        kinds = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }
-        made = {}
+    def routes(
+        self, pool: descriptor_pool.DescriptorPool, service: str, calls: Mapping[str, Callable[[Parse], Any]]
+    ) -> Routes:
+        """A service as the transport wants it, by path. Each call is told how its requests are read."""
+        unary: dict[bytes, Unary] = {}
+        streams: dict[bytes, Stream] = {}
         for name, (request, response) in self.services[service].items():
-            kind = kinds[request.startswith(_STREAM), response.startswith(_STREAM)]
-            made[name] = kind(
-                calls[name],
-                request_deserializer=self.message(pool, request.removeprefix(_STREAM)).FromString,
-                response_serializer=self.message(pool, response.removeprefix(_STREAM)).SerializeToString,
-            )
-        return grpc.method_handlers_generic_handler(f"{self.package}.{service}", made)
+            parse = self.message(pool, request.removeprefix(_STREAM)).FromString
+            taken = streams if _STREAM in request + response else unary
+            taken[f"/{self.package}.{service}/{name}".encode()] = calls[name](parse)
+        return unary, streams
 
     def message(self, pool: descriptor_pool.DescriptorPool, name: str) -> Any:
         """The class of a message of this file."""

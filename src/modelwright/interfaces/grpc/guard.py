@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import DeadlineError, InternalError, ModelwrightError
+from modelwright.core.errors import BadInputError, DeadlineError, InternalError, ModelwrightError
+from modelwright.interfaces.grpc.describe import Parse
+from modelwright.interfaces.grpc.wire import Call
 from modelwright.serve.plane import Plane
+from modelwright.serve.turn import Turn
 
 _logger = logging.getLogger(__name__)
 _STATUS = {
@@ -23,6 +27,7 @@ _STATUS = {
     "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
     "forbidden": grpc.StatusCode.PERMISSION_DENIED,
     "too-large": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "throttled": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "conflict": grpc.StatusCode.ABORTED,
     "refused": grpc.StatusCode.FAILED_PRECONDITION,
     "unavailable": grpc.StatusCode.UNAVAILABLE,
@@ -35,19 +40,29 @@ _STATUS = {
 class Shared:
     """What this interface shares with the other one, handed in by the process that runs both.
 
-    ``admit(authorization, permission, now)`` gives the actor; ``ready`` says whether every model is loaded;
-    ``flush`` writes the log (promise D2) and ``log_required`` refuses answers when it cannot; ``decode_raw(name,
-    datatype, shape, data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time`` reads the parameter.
+    ``turn`` is what predicts; ``admit(authorization, permission, now)`` gives the actor; ``ready`` says whether every
+    model is loaded; ``log_required`` refuses answers that the log does not hold; ``decode_raw(name, datatype, shape,
+    data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time`` reads the parameter; a prediction is
+    given up after ``request_seconds``, or sooner where its deadline says so; ``observe((model, version), status,
+    seconds)`` counts an answered one under the HTTP status of its kind, and
+    ``count_error`` the codes of all that failed.
     """
 
-    plane: Plane
+    turn: Turn
     admit: Callable[[bytes | None, Permission, float], Actor]
     ready: Callable[[], bool]
-    flush: Callable[[], bool]
     log_required: bool
     decode_raw: Callable[[str, str, list[int], memoryview], NDArray[Any]]
     encode_raw: Callable[[NDArray[Any]], bytes]
     event_time: Callable[[object], float]
+    request_seconds: float
+    observe: Callable[[tuple[str, str], int, float], None]
+    count_error: Callable[[str], None]
+
+    @property
+    def plane(self) -> Plane:
+        """What the turn runs."""
+        return self.turn.plane
 
 
 def status_of(error: ModelwrightError) -> grpc.StatusCode:
@@ -55,25 +70,23 @@ def status_of(error: ModelwrightError) -> grpc.StatusCode:
     return _STATUS.get(error.kind, grpc.StatusCode.INTERNAL)
 
 
-def actor_of(shared: Shared, context: Any, permission: Permission) -> Actor:
+def actor_of(shared: Shared, call: Call, permission: Permission) -> Actor:
     """Who asks, by the metadata key ``authorization``; raises as ``admit`` does."""
-    found = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-    given = found[0] if found else None
+    given = next((value for key, value in call.metadata if key == "authorization"), None)
     authorization = given.encode(errors="replace") if isinstance(given, str) else given
     return shared.admit(authorization, permission, time.time())
 
 
-def in_time(context: Any) -> None:
+def in_time(call: Call) -> None:
     """Nothing is run for a caller who is gone.
 
     Raises:
         DeadlineError: ``grpc.deadline``.
         CancelledError: the caller took the call back.
     """
-    remaining = context.time_remaining()
-    if remaining is not None and remaining <= 0:
+    if call.time_remaining() <= 0:
         raise DeadlineError("grpc.deadline", "The call's deadline had passed before it was run.")
-    if context.cancelled():
+    if call.cancelled():
         raise asyncio.CancelledError
 
 
@@ -85,42 +98,66 @@ def told(failure: Exception) -> ModelwrightError:
     return InternalError("grpc.internal", "The request failed here.", fix="See the server's log.")
 
 
+def fail(call: Call, error: ModelwrightError) -> None:
+    """End a call with the status of an error, and its stable code beside it."""
+    call.trailing = (("modelwright-error", error.code),)
+    call.finish(status=status_of(error), details=str(error))
+
+
+def read(parse: Parse, data: bytes) -> Any:
+    """A message from its bytes.
+
+    Raises:
+        BadInputError: ``grpc.bad-message``.
+    """
+    try:
+        return parse(data)
+    except DecodeError as error:
+        raise BadInputError("grpc.bad-message", "The message is not of this call's type.", why=f"{error}.") from error
+
+
 def unary(
-    shared: Shared, permission: Permission | None, call: Callable[[Any, Any, Actor | None], Any]
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    """Who asks, then the call; an error becomes its status, with the stable code beside it."""
+    shared: Shared, permission: Permission | None, answer: Callable[[Any], Any]
+) -> Callable[[Parse], Callable[[Call, bytes], None]]:
+    """A call with one answer, given at once: who asks, then ``answer(request)``."""
 
-    async def answer(request: Any, context: Any) -> Any:
-        try:
-            in_time(context)
-            actor = actor_of(shared, context, permission) if permission else None
-            return call(request, context, actor)
-        except Exception as failure:  # noqa: BLE001 - the caller is told
-            error = told(failure)
-        return await _abort(context, error)
+    def bind(parse: Parse) -> Callable[[Call, bytes], None]:
+        def serve(call: Call, data: bytes) -> None:
+            try:
+                in_time(call)
+                if permission:
+                    actor_of(shared, call, permission)
+                response = answer(read(parse, data)).SerializeToString()
+            except asyncio.CancelledError:
+                return
+            except Exception as failure:  # noqa: BLE001 - the caller is told
+                fail(call, told(failure))
+            else:
+                call.finish(response)
 
-    return answer
+        return serve
+
+    return bind
 
 
-def stream(call: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+def stream(
+    answers: Callable[[Parse, Call], AsyncIterator[Any]],
+) -> Callable[[Parse], Callable[[Call], Coroutine[Any, Any, None]]]:
     """A call that answers more than once; an error that it lets out ends the stream with its status."""
 
-    async def answers(given: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async for response in call(given, context):
-                yield response
-        except Exception as failure:  # noqa: BLE001 - the caller is told
-            error = told(failure)
-        else:
-            return
-        await _abort(context, error)
+    def bind(parse: Parse) -> Callable[[Call], Coroutine[Any, Any, None]]:
+        async def serve(call: Call) -> None:
+            try:
+                async for response in answers(parse, call):
+                    await call.write(response.SerializeToString())
+            except Exception as failure:  # noqa: BLE001 - the caller is told
+                fail(call, told(failure))
+            else:
+                call.finish()
 
-    return answers
+        return serve
 
-
-async def _abort(context: Any, error: ModelwrightError) -> Any:
-    context.set_trailing_metadata((("modelwright-error", error.code),))
-    return await context.abort(status_of(error), str(error))
+    return bind
 
 
 class Waiting:
@@ -151,11 +188,14 @@ class Waiting:
         finally:
             self._idle.discard(task)
 
-    async def each(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The requests of a stream, until its client ends it or the server stops."""
-        iterator = aiter(requests)
+    async def each(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
+        """The requests of a stream, until its client ends it or the server stops.
+
+        Raises:
+            BadInputError: ``grpc.bad-message``.
+        """
         while not self.closing:
-            request = await self.until(anext(iterator, None))
-            if request is None:
+            data = await self.until(call.read())
+            if data is None:
                 return
-            yield request
+            yield read(parse, data)

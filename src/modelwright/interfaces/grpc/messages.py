@@ -1,8 +1,9 @@
 """The protocol's messages, built from a table: names, numbers and types are those of the Open Inference Protocol.
 
 Source: ``specification/protocol/open_inference_grpc.proto`` of kserve/open-inference-protocol; parameters 4 and 5, the
-stream and the repository as in Triton's ``grpc_service.proto``; health and reflection as in grpc/grpc-proto. The
-messages live in a pool of their own, so that a client library in the same process can bring its own copy.
+stream, the repository, configuration and statistics as in Triton's ``grpc_service.proto``; health and reflection as in
+grpc/grpc-proto. The messages live in a pool of their own, so that a client library in the same process can bring its
+own copy.
 """
 
 from __future__ import annotations
@@ -115,19 +116,86 @@ _TABLE: dict[str, Fields] = {
         ("parameters", 3, "{}ModelRepositoryParameter"),
     ],
     "RepositoryModelUnloadResponse": [],
+    "ModelConfigRequest": [("name", 1, "string"), ("version", 2, "string")],
+    "ModelConfigResponse": [("config", 1, "ModelConfig")],
+    "ModelStatisticsRequest": [("name", 1, "string"), ("version", 2, "string")],
+    "ModelStatisticsResponse": [("model_stats", 1, "[]ModelStatistics")],
+    "ModelStatistics": [
+        ("name", 1, "string"),
+        ("version", 2, "string"),
+        ("last_inference", 3, "uint64"),
+        ("inference_count", 4, "uint64"),
+        ("execution_count", 5, "uint64"),
+        ("inference_stats", 6, "InferStatistics"),
+        ("batch_stats", 7, "[]InferBatchStatistics"),
+        ("memory_usage", 8, "[]MemoryUsage"),
+        ("response_stats", 9, "{}InferResponseStatistics"),
+    ],
+    "StatisticDuration": [("count", 1, "uint64"), ("ns", 2, "uint64")],
+    "InferStatistics": [
+        ("success", 1, "StatisticDuration"),
+        ("fail", 2, "StatisticDuration"),
+        ("queue", 3, "StatisticDuration"),
+        ("compute_input", 4, "StatisticDuration"),
+        ("compute_infer", 5, "StatisticDuration"),
+        ("compute_output", 6, "StatisticDuration"),
+        ("cache_hit", 7, "StatisticDuration"),
+        ("cache_miss", 8, "StatisticDuration"),
+    ],
+    "InferResponseStatistics": [
+        ("compute_infer", 1, "StatisticDuration"),
+        ("compute_output", 2, "StatisticDuration"),
+        ("success", 3, "StatisticDuration"),
+        ("fail", 4, "StatisticDuration"),
+        ("empty_response", 5, "StatisticDuration"),
+        ("cancel", 6, "StatisticDuration"),
+    ],
+    "InferBatchStatistics": [
+        ("batch_size", 1, "uint64"),
+        ("compute_input", 2, "StatisticDuration"),
+        ("compute_infer", 3, "StatisticDuration"),
+        ("compute_output", 4, "StatisticDuration"),
+    ],
+    "MemoryUsage": [("type", 1, "string"), ("id", 2, "int64"), ("byte_size", 3, "uint64")],
 }
+# Of Triton's model_config.proto the fields that are said of a model here; what else it has would only ever be empty.
+_CONFIG: dict[str, Fields] = {
+    "ModelConfig": [
+        ("name", 1, "string"),
+        ("platform", 2, "string"),
+        ("max_batch_size", 4, "int32"),
+        ("input", 5, "[]ModelInput"),
+        ("output", 6, "[]ModelOutput"),
+        ("version_policy", 3, "ModelVersionPolicy"),
+        ("dynamic_batching", 11, "|ModelDynamicBatching"),
+        ("backend", 17, "string"),
+        ("model_transaction_policy", 19, "ModelTransactionPolicy"),
+    ],
+    "ModelVersionPolicy": [("specific", 3, "|ModelVersionPolicy.Specific")],
+    "ModelVersionPolicy.Specific": [("versions", 1, "[]int64")],
+    "ModelDynamicBatching": [],
+    "ModelTransactionPolicy": [("decoupled", 1, "bool")],
+    "ModelInput": [("name", 1, "string"), ("data_type", 2, "DataType"), ("dims", 4, "[]int64")],
+    "ModelOutput": [("name", 1, "string"), ("data_type", 2, "DataType"), ("dims", 3, "[]int64")],
+}
+_DATATYPES = (
+    *("INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
+    *("FP16", "FP32", "FP64", "STRING", "BF16"),
+)
 _UNARY = (
     *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
-    *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload", "ModelConfig", "ModelStatistics"),
 )
 INFERENCE = File(
     "modelwright/open_inference.proto",
     PACKAGE,
-    _TABLE,
+    {**_TABLE, **_CONFIG},
     {
         "GRPCInferenceService": {name: (f"{name}Request", f"{name}Response") for name in _UNARY}
         | {"ModelStreamInfer": ("stream ModelInferRequest", "stream ModelStreamInferResponse")}
     },
+    enums={"DataType": tuple(f"TYPE_{name}" for name in _DATATYPES)},
+    oneofs={"ModelConfig": "scheduling_choice", "ModelVersionPolicy": "policy_choice"},
 )
 HEALTH = File(
     "grpc/health/v1/health.proto",

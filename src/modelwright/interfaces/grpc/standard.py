@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc
 
-from modelwright.core.access import Actor
 from modelwright.core.errors import NotFoundError
-from modelwright.interfaces.grpc.describe import File
-from modelwright.interfaces.grpc.guard import Shared, Waiting, stream, unary
+from modelwright.interfaces.grpc.describe import File, Parse, Routes
+from modelwright.interfaces.grpc.guard import Shared, Waiting, read, stream, unary
 from modelwright.interfaces.grpc.messages import HEALTH, INFERENCE, POOL, REFLECTIONS, SERVICE
+from modelwright.interfaces.grpc.wire import Call
 
 WATCH_SECONDS = 0.2
 _SERVICES = [f"{file.package}.{service}" for file in (INFERENCE, HEALTH, *REFLECTIONS) for service in file.services]
@@ -25,13 +25,13 @@ class Health:
         self._shared, self._waiting = shared, waiting
         self._response = HEALTH.message(POOL, "HealthCheckResponse")
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service as gRPC wants it."""
-        return HEALTH.handler(
+    def routes(self) -> Routes:
+        """The service as the transport wants it."""
+        return HEALTH.routes(
             POOL, "Health", {"Check": unary(self._shared, None, self._check), "Watch": stream(self._watch)}
         )
 
-    def _check(self, request: Any, _context: Any, _actor: Actor | None) -> Any:
+    def _check(self, request: Any) -> Any:
         if request.service not in {"", SERVICE}:
             raise NotFoundError(
                 "grpc.unknown-service",
@@ -40,14 +40,16 @@ class Health:
             )
         return self._response(status=self._now(request.service))
 
-    async def _watch(self, request: Any, _context: Any) -> AsyncIterator[Any]:
+    async def _watch(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
+        request = read(parse, await call.read() or b"")
         told = None
         while True:
+            closing = self._waiting.closing  # looked at first: a stop that comes while an answer is written is told too
             now = self._now(request.service)
             if now != told:
                 told = now
                 yield self._response(status=now)
-            if self._waiting.closing:
+            if closing:
                 return
             await self._waiting.until(asyncio.sleep(WATCH_SECONDS))
 
@@ -64,12 +66,12 @@ class Reflection:
         self._file, self._waiting = file, waiting
         self._response = file.message(POOL, "ServerReflectionResponse")
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service as gRPC wants it."""
-        return self._file.handler(POOL, "ServerReflection", {"ServerReflectionInfo": stream(self._info)})
+    def routes(self) -> Routes:
+        """The service as the transport wants it."""
+        return self._file.routes(POOL, "ServerReflection", {"ServerReflectionInfo": stream(self._info)})
 
-    async def _info(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
-        async for request in self._waiting.each(requests):
+    async def _info(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
+        async for request in self._waiting.each(parse, call):
             response = self._response(valid_host=request.host, original_request=request)
             self._answer(request, response)
             yield response

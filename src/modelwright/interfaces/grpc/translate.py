@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from modelwright.core.access import Actor
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import DATATYPES
 from modelwright.interfaces.grpc import tensors
 from modelwright.interfaces.grpc.guard import Shared
 from modelwright.serve.call import Answer, PredictCall
+from modelwright.serve.classification import classify
 from modelwright.serve.validate import datatype_of
 
 
@@ -25,7 +25,7 @@ def parameter(request: Any, name: str) -> Any:
     return getattr(given, chosen) if chosen else None
 
 
-def to_call(shared: Shared, request: Any, actor: Actor) -> PredictCall:
+def to_call(shared: Shared, request: Any, actor: str) -> PredictCall:
     """The call that a request asks for.
 
     Only the parameter ``event_time`` is ours. Every other one, those that Triton reserves among them (``sequence_id``,
@@ -35,11 +35,13 @@ def to_call(shared: Shared, request: Any, actor: Actor) -> PredictCall:
         BadInputError: the request contradicts itself.
     """
     wanted = [output.name for output in request.outputs] if request.outputs else None
+    if wanted:
+        _class_counts(request)
     given = parameter(request, "event_time")
     return PredictCall(
         request.model_name,
         _inputs(shared, request),
-        actor.subject,
+        actor,
         time.time(),
         request.model_version,
         request.id,
@@ -57,6 +59,8 @@ def _inputs(shared: Shared, request: Any) -> dict[str, NDArray[Any]]:
     for index, item in enumerate(request.inputs):
         if item.name in inputs:
             raise BadInputError("serve.bad-request", f"Input {item.name[:100]!r} is given twice.")
+        if item.parameters:
+            _refuse_shared_memory(item)
         datatype, shape = ("BYTES" if item.datatype == "STRING" else item.datatype), list(item.shape)
         if not raw:
             inputs[item.name] = tensors.decode_contents(item.name, datatype, shape, item.contents)
@@ -71,12 +75,50 @@ def _inputs(shared: Shared, request: Any) -> dict[str, NDArray[Any]]:
     return inputs
 
 
+def _class_counts(request: Any) -> dict[str, int]:
+    """How many classes are wanted of which output."""
+    counts: dict[str, int] = {}
+    for output in request.outputs:
+        if not output.parameters:
+            continue
+        _refuse_shared_memory(output)
+        count = parameter(output, "classification")
+        if count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise BadInputError(
+                "serve.bad-classification",
+                f"The parameter classification of output {output.name[:100]!r} is no number of classes.",
+                fix="Give a whole number, at least 1.",
+            )
+        counts[output.name] = count
+    return counts
+
+
+def _refuse_shared_memory(tensor: Any) -> None:
+    if "shared_memory_region" in tensor.parameters:
+        raise BadInputError(
+            "grpc.no-shared-memory",
+            f"Tensor {tensor.name[:100]!r} names a region of shared memory, which this server does not read or write.",
+            why="The extensions that the server metadata lists have no shared memory among them.",
+            fix="Send the data in the request, and take it from the response.",
+        )
+
+
 def fill(shared: Shared, answer: Answer, request: Any, response: Any) -> None:
-    """Write the answer: raw where the request was raw, or where a datatype has no typed contents."""
-    names = {name: datatype_of(tensor) for name, tensor in answer.outputs.items()}
+    """Write the answer: raw where the request was raw, or where a datatype has no typed contents.
+
+    Raises:
+        BadInputError: ``serve.not-classifiable``.
+    """
+    outputs = answer.outputs
+    if request.outputs:
+        for name, count in _class_counts(request).items():
+            outputs = {**outputs, name: classify(outputs[name], count, answer.signature.classes)}
+    names = {name: datatype_of(tensor) for name, tensor in outputs.items()}
     raw = bool(request.raw_input_contents) or not all(map(tensors.typed, names.values()))
     response.model_name, response.model_version, response.id = answer.model, answer.version, request.id
-    for name, tensor in answer.outputs.items():
+    for name, tensor in outputs.items():
         output = response.outputs.add(name=name, datatype=names[name], shape=tensor.shape)
         if raw:
             response.raw_output_contents.append(shared.encode_raw(tensor))

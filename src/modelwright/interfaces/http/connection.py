@@ -5,21 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from typing import Protocol, cast
 
 import httptools
 
-from modelwright.core.errors import BadInputError, DeadlineError, ModelwrightError, UnavailableError
-from modelwright.interfaces.http.message import CONTINUE, Reply, Request, body_too_large, render
+from modelwright.core.errors import BadInputError, DeadlineError, ModelwrightError
+from modelwright.interfaces.http.exchange import Exchange
+from modelwright.interfaces.http.long_body import LONG_BYTES, LongBody
+from modelwright.interfaces.http.message import CONTINUE, PROCESSING, Request, body_too_large
+from modelwright.interfaces.http.repeated import RepeatedHead, remember
 from modelwright.settings import Settings
 
 IDLE_SECONDS = 60.0
+GRACE_SECONDS = 5.0
+"""So late may a body be, at the lowest speed allowed, before it is given up."""
+
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 2**20
 READ_BYTES = 2**20  # room for what arrives with a body's last byte
 MAX_HEADERS = 100
 WIRE_BYTES_PER_BYTE = 8
 """What a body may take on the wire for each byte it has: chunks of one byte take six."""
+
+MAX_CHUNKS = 65_536
+MAX_PARTS = 4096
+"""Pieces of a body that are kept apart; each costs some 40 bytes beside its own."""
+
+MAX_PIPELINED = 64
+MAX_MISSES = 8
+"""A client whose head differs so many times in a row is not expected to repeat one."""
+
+PROBE_SECONDS = 0.25  # until the second probe of a client who said all and waits; twice as long until each next one
+CLOSE = b"connection: close\r\n"
 
 _IDLE, _HEAD, _BODY, _LINGER = range(4)
 
@@ -32,8 +50,12 @@ class Server(Protocol):
     limits: Settings
     draining: bool
 
-    def enter(self, connection: Connection) -> bool:
-        """Count a connection in; False when there are too many."""
+    def enter(self, connection: Connection) -> None:
+        """Count a connection in, or turn it away."""
+        ...
+
+    def linger(self, connection: Connection) -> None:
+        """Count out a connection that has its last answer."""
         ...
 
     def leave(self, connection: Connection) -> None:
@@ -52,10 +74,6 @@ class Server(Protocol):
         """Write bytes that are no answer, after the answers before them; then close if asked to."""
         ...
 
-    def error(self, error: ModelwrightError) -> Reply:
-        """Count an error and make its answer."""
-        ...
-
 
 class Connection(asyncio.Protocol):
     """A connection is idle, reads a head, reads a body, or lingers.
@@ -67,22 +85,34 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answered",
+        "_began",
         "_body",
         "_body_size",
         "_chunk",
+        "_chunks",
         "_deadline",
         "_ended",
+        "_head",
         "_head_size",
         "_headers",
+        "_held",
         "_lingered",
+        "_long",
+        "_misses",
         "_parser",
         "_paused",
+        "_probe_at",
+        "_probe_gap",
         "_promised",
         "_refused",
         "_server",
         "_state",
         "_target",
+        "_version",
+        "_whole",
         "_wire",
+        "address",
+        "exchanges",
         "transport",
     )
 
@@ -90,34 +120,41 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._state, self._refused, self._paused, self._ended = _HEAD, False, False, False
-        self._deadline = time.monotonic() + server.limits.header_seconds
+        self._began = time.monotonic()
+        self._deadline = self._began + server.limits.header_seconds
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_size = self._head_size = self._chunk = self._lingered = self._promised = self._wire = 0
-        self._answered = 0
+        self._answered = self._chunks = 0
+        self._held, self._probe_at, self._probe_gap = False, 0.0, PROBE_SECONDS / 2
+        self._version = self.address = ""
+        self._head: RepeatedHead | None = None
+        self._whole, self._misses, self._long = b"", 0, False
+        self.exchanges: deque[Exchange] = deque()
         self.transport: asyncio.Transport | None = None
 
     @property
     def busy(self) -> bool:
         """True while a request has begun and is not answered."""
-        return self._state in (_HEAD, _BODY) and self._head_size > 0
+        return bool(self.exchanges) or (self._state in (_HEAD, _BODY) and self._head_size > 0)
 
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept, or say that there are too many."""
+        """Ask to be let in."""
         self.transport = cast("asyncio.Transport", transport)
-        if not self._server.enter(self):
-            error = UnavailableError("http.too-many-connections", "Too many connections.", fix="Try again later.")
-            self.transport.write(render(self._server.error(error), connection=b"connection: close\r\n"))
-            self.transport.close()
-            self._refused = True
+        self.address = (transport.get_extra_info("peername") or ("",))[0]
+        self._server.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Forget the connection; what it sent is already recorded or was never answered."""
+        """Forget the connection; what it asked and has not begun is not run."""
         self._server.leave(self)
+        for exchange in self.exchanges:
+            exchange.cancel()
+        self.exchanges.clear()
         self.transport = None
+        del self._parser  # it holds us: memory is given back now, not when the garbage collector comes by
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser."""
@@ -127,7 +164,15 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
             return
         if self._state == _IDLE:
-            self._state, self._deadline = _HEAD, time.monotonic() + self._server.limits.header_seconds
+            if (
+                self._head is not None
+                and (body := self._head.body(data, self._server.limits.max_body_bytes)) is not None
+            ):
+                self._misses = 0
+                self._hand_over(self._head.method, self._head.target, self._head.headers, body, b"")
+                return
+            self._enter(_HEAD, self._server.limits.header_seconds)
+            self._whole = data
         size, answered = len(data), self._answered
         self._chunk = size
         while data:
@@ -159,10 +204,13 @@ class Connection(asyncio.Protocol):
             self._wire += size  # chunk extensions and trailers are no body, and they must end too
             if self._wire > WIRE_BYTES_PER_BYTE * self._body_size + READ_BYTES:
                 self._refuse(body_too_large(self._server.limits.max_body_bytes))
+            elif self._body_size and b"content-length" in self._headers:
+                self._receive_long()
 
     def eof_received(self) -> bool:
         """The client has sent its last byte; what it asked before that is still answered."""
         self._refused = self._ended = True
+        self._version = self._parser.get_http_version() if self.exchanges else ""
         self._server.send_bytes(self, b"", close=True)
         # we close, asyncio does not; under TLS asyncio closes whatever we say
         return self.transport is not None and self.transport.can_write_eof()
@@ -175,19 +223,19 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._paused, self._deadline = False, time.monotonic() + IDLE_SECONDS
-        if self.transport is not None:
-            self.transport.resume_reading()
+        self._paused = False
+        if not self._held:
+            self._read_on()
 
     # httptools calls these.
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._target, self._headers = b"", {}
-        self._body, self._body_size, self._wire = [], 0, 0
+        self._body, self._body_size, self._wire, self._chunks = [], 0, 0, 0
         self._head_size = 1
         if self._state == _IDLE:
-            self._state, self._deadline = _HEAD, time.monotonic() + self._server.limits.header_seconds
+            self._enter(_HEAD, self._server.limits.header_seconds)
 
     def on_url(self, part: bytes) -> None:
         """Part of the request target."""
@@ -209,12 +257,22 @@ class Connection(asyncio.Protocol):
         if self._parser.get_method() == b"CONNECT":  # the parser would take its body for the next request
             self._refuse(BadInputError("http.method-not-allowed", "Method CONNECT is not allowed here."))
             return
-        self._state, self._deadline = _BODY, time.monotonic() + limits.request_seconds
+        self._enter(_BODY, limits.request_seconds)
         length = self._headers.get(b"content-length")
         if length is not None and (len(length) > 18 or int(length) > limits.max_body_bytes):
             self._refuse(body_too_large(limits.max_body_bytes))
         elif b"expect" in self._headers and self._headers[b"expect"].lower() == b"100-continue":
             self._server.send_bytes(self, CONTINUE)
+
+    def on_chunk_header(self) -> None:
+        """One more chunk of a body; an empty one ends it."""
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS + 1:
+            self._refuse(
+                BadInputError(
+                    "http.too-many-chunks", f"The body has more than {MAX_CHUNKS} chunks.", fix="Send larger chunks."
+                )
+            )
 
     def on_body(self, part: bytes) -> None:
         """Part of the body, chunked or not."""
@@ -223,8 +281,10 @@ class Connection(asyncio.Protocol):
         self._body_size += len(part)
         if self._body_size > self._server.limits.max_body_bytes:
             self._refuse(body_too_large(self._server.limits.max_body_bytes))
-        else:
-            self._body.append(part)
+            return
+        self._body.append(part)
+        if len(self._body) > MAX_PARTS:
+            self._body = [b"".join(self._body)]
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
@@ -241,35 +301,95 @@ class Connection(asyncio.Protocol):
                 return
         self._complete()
 
+    def _receive_long(self) -> None:
+        """Let the rest of a long body go straight into its buffer; the parser does not see it."""
+        length, transport = int(self._headers[b"content-length"]), self.transport
+        if length - self._body_size < LONG_BYTES or self._refused or transport is None:
+            return
+        if b"upgrade" in self._headers or transport.get_extra_info("sslcontext") is not None:
+            return
+        self._long = True
+        head = self._headers.get(b"inference-header-content-length", b"0")
+        skewed = int(head) if head.isdigit() and len(head) < len(str(length)) + 1 else 0
+        self._read_as(LongBody(self, length, self._body, skewed))
+        self._body = []
+
+    def _read_as(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol take what comes from now on."""
+        transport = self.transport
+        if transport is None:
+            return
+        transport.set_protocol(protocol)
+        if not (self._paused or self._held):  # what is asked at a start is who takes the bytes, and how
+            transport.pause_reading()
+            transport.resume_reading()
+
+    def body_grows(self, size: int) -> None:
+        """Bytes of a long body have come."""
+        self._body_size += size
+
+    def body_is_whole(self, body: memoryview) -> None:
+        """A long body is there."""
+        self._long = False
+        self._read_as(self)
+        self._complete(body)
+        self._parser = httptools.HttpRequestParser(self)
+
     def _take_promised(self, data: bytes) -> bytes:
         """Take body bytes that the parser does not read; returns what follows them."""
         part = data[: self._promised]
         self._promised -= len(part)
+        self._body_size += len(part)
         self._body.append(part)
         if not self._promised:
             self._complete()
             self._parser = httptools.HttpRequestParser(self)
         return data[len(part) :]
 
-    def _complete(self) -> None:
-        parts = self._body
+    def _complete(self, long: memoryview | None = None) -> None:
+        parts, headers, parser = self._body, self._headers, self._parser
+        line = self._connection_line()
+        method = parser.get_method()
+        if not line and self._misses < MAX_MISSES and self._whole and parser.get_http_version() == "1.1":
+            self._misses += 1
+            self._head = remember(self._whole, method, self._target, headers)
+        self._whole = b""
+        self._hand_over(method, self._target, headers, parts[0] if len(parts) == 1 else b"".join(parts), line, long)
+        self._body = []
+
+    def _hand_over(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        line: bytes,
+        long: memoryview | None = None,
+    ) -> None:
+        """A whole request is there."""
         self._server.handle(
-            self,
-            Request(
-                self._parser.get_method(),
-                self._target,
-                self._headers,
-                parts[0] if len(parts) == 1 else b"".join(parts),
-                time.time(),
-                time.perf_counter(),
-            ),
-            self._connection_line(),
+            self, Request(method, target, headers, body, time.time(), time.perf_counter(), long=long), line
         )
         self._state, self._deadline, self._head_size = _IDLE, time.monotonic() + IDLE_SECONDS, 0
         self._answered += 1
-        self._body = []
+        if len(self.exchanges) >= MAX_PIPELINED and self.transport is not None and not self._held:
+            self._held = True
+            self.transport.pause_reading()
 
     # The server calls these.
+
+    def send_ready(self) -> None:
+        """Send what is owed, in the order of the requests, as far as it is there."""
+        exchanges = self.exchanges
+        while exchanges and exchanges[0].data is not None:
+            exchange = exchanges.popleft()
+            self.write(exchange.data or b"", close=exchange.line == CLOSE)
+        if self._state == _IDLE and not self._paused:
+            self._deadline = time.monotonic() + IDLE_SECONDS
+        if self._held and len(exchanges) < MAX_PIPELINED // 2:
+            self._held = False
+            if not self._paused:
+                self._read_on()
 
     def write(self, data: bytes, *, close: bool) -> None:
         """Write an answer; the last one closes, after a while of lingering if the request was not read to its end."""
@@ -280,37 +400,84 @@ class Connection(asyncio.Protocol):
             transport.write(data)
         if not close:
             return
+        self._deadline = time.monotonic() + LINGER_SECONDS
         if self._state == _LINGER and not self._ended and transport.can_write_eof():  # TLS has no half-closed state
             transport.write_eof()
+            self._server.linger(self)
         else:
             transport.close()
+
+    def turn_away(self, answer: bytes) -> None:
+        """Say a last word although nothing was asked, and linger."""
+        self._refused, self._state, self._body = True, _LINGER, []
+        if self._long:
+            self._long = False
+            self._read_as(self)
+        self.write(answer, close=True)
 
     def abort(self) -> None:
         """Drop the connection as it is."""
         if self.transport is not None:
             self.transport.abort()
 
+    def late(self, now: float) -> float:
+        """Seconds by which an unfinished request is late: all that a head has taken, and a body at the lowest speed."""
+        if self._state not in (_HEAD, _BODY) or self._paused or self._held:
+            return 0.0
+        speed = self._server.limits.body_bytes_per_second
+        taken = now - self._began
+        if self._state == _HEAD:
+            return taken
+        return taken - self._body_size / speed if speed else 0.0
+
     def sweep(self, now: float) -> None:
-        """Act on a deadline that has passed."""
-        if now < self._deadline or self.transport is None:
+        """Act on a deadline that has passed; find out whether a client who has said all still listens."""
+        if self._ended and self.exchanges and self._version == "1.1" and now > self._probe_at:
+            self._probe(now)
+        if self._held and not self._paused:
+            return  # we are the ones who do not read
+        if now < self._deadline and (self._state != _BODY or self.late(now) < GRACE_SECONDS):
+            return
+        if self.transport is None:
             return
         if self._paused or self._state == _LINGER:
             self.transport.abort()
         elif self._state == _IDLE or not self._head_size:
-            self.transport.close()
+            if not self.exchanges:
+                self.transport.close()
         else:
             self._refuse(DeadlineError("http.request-timeout", "The request took too long to arrive."))
+
+    def _probe(self, now: float) -> None:
+        """A client who is gone answers with a reset, which the next probe meets: what they asked is dropped then."""
+        self._probe_gap *= 2
+        self._probe_at = now + self._probe_gap
+        if self.transport is not None:
+            self.transport.write(PROCESSING)
 
     def stop_when_idle(self) -> None:
         """Close now if nothing is under way; a request under way is answered with ``connection: close``."""
         if not self.busy and self.transport is not None:
             self.transport.close()
 
+    def _enter(self, state: int, seconds: float) -> None:
+        self._state, self._began = state, time.monotonic()
+        if not self._paused:  # who reads too slowly has a deadline already
+            self._deadline = self._began + seconds
+
+    def _read_on(self) -> None:
+        """Read again after a pause; the client's time begins anew."""
+        limits = self._server.limits
+        if self._state != _LINGER:
+            self._enter(self._state, (IDLE_SECONDS, limits.header_seconds, limits.request_seconds)[self._state])
+        if self.transport is not None:
+            self.transport.resume_reading()
+
     def _connection_line(self) -> bytes:
         """What the answer says about the connection; empty where HTTP/1.1's default holds."""
         if self._server.draining or not self._parser.should_keep_alive():
             self._refused = True
-            return b"connection: close\r\n"
+            return CLOSE
         if b"connection" in self._headers and self._parser.get_http_version() == "1.0":
             return b"connection: keep-alive\r\n"
         return b""
@@ -328,8 +495,8 @@ class Connection(asyncio.Protocol):
         """Answer an unfinished request with an error, then close."""
         if self._refused:
             return
-        self._refused, self._state = True, _LINGER
-        self._deadline = time.monotonic() + LINGER_SECONDS
+        self._refused, self._state, self._body = True, _LINGER, []
+        self._deadline = time.monotonic() + self._server.limits.request_seconds + LINGER_SECONDS
         self._server.refuse(self, error)
 
 

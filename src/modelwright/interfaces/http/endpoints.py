@@ -4,35 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import quote
+
+import msgspec
 
 from modelwright.core.about import __version__
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import TensorSpec
 from modelwright.interfaces.http import infer, instances, truth
-from modelwright.interfaces.http.message import JSON, Logged, Reply, Request, json_reply
+from modelwright.interfaces.http.message import JSON, Asked, Logged, Reply, Request, json_reply
 from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
 from modelwright.serve.call import Answer
+from modelwright.serve.describe import PLATFORM, configuration, statistics
 from modelwright.serve.plane import Plane
 from modelwright.serve.route import LiveArm
 
-EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters")
-PLATFORM = "onnx_onnxv1"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
+"""Those kept in full. The index of the repository is here, but ``load`` and ``unload`` are refused."""
 
 
 @dataclass(slots=True)
 class Context:
-    """What the endpoints reach. ``ready`` is False before the first table and while draining."""
+    """What the endpoints reach.
+
+    ``ready`` is False before the first table and while draining; ``document`` makes the OpenAPI document of the whole
+    server (None) or of an arm. What is cached is forgotten with the table.
+    """
 
     plane: Plane
     metrics: Metrics
     ready: Callable[[], bool]
+    document: Callable[[LiveArm | None], object]
     openings: dict[tuple[str, str], tuple[bytes, bytes]] = field(default_factory=dict)
+    documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Empty the caches."""
+        self.openings.clear()
+        self.documents.clear()
 
 
 def live(_context: Context, _request: Request) -> Reply:
     """The process answers."""
     return json_reply({"live": True})
+
+
+def alive(_context: Context, _request: Request) -> Reply:
+    """The process answers: Azure's probe wants no more, and clients of KServe's V1 protocol look for these words."""
+    return json_reply({"status": "alive"})
 
 
 def ready(context: Context, _request: Request) -> Reply:
@@ -70,31 +97,35 @@ def model_metadata(context: Context, request: Request) -> Reply:
     )
 
 
-def repository_index(context: Context, _request: Request) -> Reply:
-    """Every loaded version."""
-    return json_reply(
-        [
-            {"name": route.model, "version": version, "state": "READY", "reason": ""}
-            for route in context.plane.routes.values()
-            for version in route.by_version
-        ]
-    )
+def model_configuration(context: Context, request: Request) -> Reply:
+    """Configuration of the model, in Triton's words."""
+    return json_reply(configuration(context.plane.route(request.parameters["model"]), _arm(context, request)))
 
 
-def predict(context: Context, request: Request) -> Reply:
+def model_statistics(context: Context, request: Request) -> Reply:
+    """What this version, every version of this model, or every version of every model has done."""
+    named = request.parameters
+    return json_reply({"model_stats": statistics(context.plane, named.get("model", ""), named.get("version", ""))})
+
+
+def predict(context: Context, request: Request) -> Asked:
     """Inference."""
     model, version = request.parameters["model"], request.parameters.get("version", "")
     arm = _arm(context, request)  # an unknown model is said to be so, whatever the body holds
     length = request.headers.get(b"inference-header-content-length")
     actor, at = request.actor.subject, request.received_at
+    body = request.body if request.long is None else request.long
     if length is None:
-        decoded = infer.decode(model, version, request.body, None, actor=actor, received_at=at)
-    elif (json_length := _json_length(length, len(request.body))) == 0:
+        decoded = infer.decode(model, version, body, None, actor=actor, received_at=at)
+    elif (json_length := _json_length(length, len(body))) == 0:
         specs = arm.loaded.signature.inputs
-        decoded = infer.decode_raw(model, version, specs, request.body, actor=actor, received_at=at)
+        decoded = infer.decode_raw(model, version, specs, body, actor=actor, received_at=at)
     else:
-        decoded = infer.decode(model, version, request.body, json_length, actor=actor, received_at=at)
-    answer = context.plane.predict(decoded.call)
+        decoded = infer.decode(model, version, body, json_length, actor=actor, received_at=at)
+    return Asked(decoded.call, partial(_inferred, context, decoded))
+
+
+def _inferred(context: Context, decoded: infer.Decoded, answer: Answer) -> Reply:
     opening, headers = _opening(context, answer)
     body, json_size = infer.encode(decoded, answer, opening)
     if json_size is None:
@@ -106,16 +137,24 @@ def predict(context: Context, request: Request) -> Reply:
     return Reply(200, body, headers, Logged.PREDICTION, (answer.model, answer.version))
 
 
-def predict_instances(context: Context, request: Request) -> Reply:
+def predict_instances(context: Context, request: Request) -> Asked:
     """Inference in KServe's V1 protocol."""
     model, version = request.parameters["model"], request.parameters.get("version", "")
     signature = _arm(context, request).loaded.signature
-    call = instances.decode(
+    call, by_columns = instances.decode(
         model, version, signature, request.body, actor=request.actor.subject, received_at=request.received_at
     )
-    answer = context.plane.predict(call)
+
+    def finish(answer: Answer) -> Reply:
+        return predicted(context, answer, instances.encode(answer, by_columns=by_columns))
+
+    return Asked(call, finish)
+
+
+def predicted(context: Context, answer: Answer, body: bytes, content_type: bytes = JSON) -> Reply:
+    """The reply that carries an answer in whatever dialect: its headers name the version and the prediction's id."""
     _, headers = _opening(context, answer)
-    return Reply(200, instances.encode(answer), JSON + headers, Logged.PREDICTION, (answer.model, answer.version))
+    return Reply(200, body, content_type + headers, Logged.PREDICTION, (answer.model, answer.version))
 
 
 def model_list(context: Context, _request: Request) -> Reply:
@@ -132,6 +171,16 @@ def record_truth(context: Context, request: Request) -> Reply:
     reply = json_reply({"accepted": len(records)})
     reply.logged = Logged.TRUTH
     return reply
+
+
+def openapi(context: Context, request: Request) -> Reply:
+    """The OpenAPI document: of this server, or of one model (one version) with its own inputs and examples."""
+    model, version = request.parameters.get("model", ""), request.parameters.get("version", "")
+    arm = _arm(context, request) if model else None
+    body = context.documents.get((model, version))
+    if body is None:
+        body = context.documents[(model, version)] = msgspec.json.encode(context.document(arm))
+    return Reply(200, body)
 
 
 def metrics(context: Context, _request: Request) -> Reply:
@@ -169,4 +218,7 @@ def _opening(context: Context, answer: Answer) -> tuple[bytes, bytes]:
     identity = answer.prediction_id
     if not (identity.isascii() and identity.isprintable()):
         identity = quote(identity)
-    return cached[0], b"%bmodelwright-prediction-id: %b\r\n" % (cached[1], identity.encode())
+    headers = b"%bmodelwright-prediction-id: %b\r\n" % (cached[1], identity.encode())
+    if answer.warnings:
+        headers += b"modelwright-warnings: %b\r\n" % quote(", ".join(answer.warnings), safe=" ,-_.").encode()
+    return cached[0], headers

@@ -61,7 +61,7 @@ class Gate:
         return found[0]
 
     def _look_up(self, authorization: bytes, grants: Grants) -> tuple[Actor, float] | None:
-        scheme, _, token = authorization.partition(b" ")
+        scheme, _, token = authorization.strip().partition(b" ")  # gRPC leaves spaces around a value as they came
         if scheme.lower() != b"bearer":
             return None
         found = grants.get(hashlib.sha256(token.strip()).hexdigest())

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import DATATYPES, TensorSpec
 from modelwright.interfaces.http import tensors
+from modelwright.interfaces.http.parameters import NO_WISHES, InferOutput, Parameter, schedule, wishes
 from modelwright.serve.call import Answer, PredictCall
+from modelwright.serve.classification import classify
 from modelwright.serve.validate import datatype_of
 
 Body = TypeVar("Body")
-Parameter = str | int | float | bool | None
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -33,13 +34,6 @@ class InferInput(msgspec.Struct, gc=False):
     parameters: dict[str, Parameter] | None = None
 
 
-class InferOutput(msgspec.Struct, gc=False):
-    """One element of ``outputs``."""
-
-    name: str
-    parameters: dict[str, Parameter] | None = None
-
-
 class InferRequest(msgspec.Struct, gc=False):
     """The JSON of an inference request."""
 
@@ -49,35 +43,84 @@ class InferRequest(msgspec.Struct, gc=False):
     outputs: list[InferOutput] | None = None
 
 
+class PlainRequest(msgspec.Struct, gc=False):
+    """An inference request whose tensors are flat lists of their datatype: most are, and one pass decodes them."""
+
+    inputs: list[tensors.PlainInput]
+    id: str | None = None
+    parameters: dict[str, Parameter] | None = None
+    outputs: list[InferOutput] | None = None
+
+
 _decoder = msgspec.json.Decoder(InferRequest)
+_plain_decoder = msgspec.json.Decoder(PlainRequest)
 
 
 @dataclass(slots=True)
 class Decoded:
-    """A decoded request: the call, the id to echo, and which outputs the caller wants in binary."""
+    """A decoded request: the call, the id to echo, and how the caller wants which output.
+
+    ``binary`` tells whether in binary, ``classes`` how many of the best classes of each row instead of the tensor.
+    """
 
     call: PredictCall
     echo_id: str | None
     binary_default: bool
     binary: Mapping[str, bool]
+    classes: Mapping[str, int]
 
 
 def decode(
-    model: str, version: str, body: bytes, json_length: int | None, *, actor: str, received_at: float
+    model: str, version: str, body: bytes | memoryview, json_length: int | None, *, actor: str, received_at: float
 ) -> Decoded:
     """Decode a body whose first ``json_length`` bytes are JSON (None: all of it) and the rest tensors.
 
     Raises:
         BadInputError: ``serve.bad-json``, ``serve.bad-request`` and everything of :mod:`.tensors`.
     """
-    request = parse(_decoder, body if json_length is None else memoryview(body)[:json_length])
-    inputs: dict[str, NDArray[Any]] = {}
     nulls: dict[str, NDArray[np.bool_]] = {}
-    offset = len(body) if json_length is None else json_length
-    for item in request.inputs:
+    request: PlainRequest | InferRequest | None = None
+    if json_length is None:
+        try:  # noqa: SIM105 - ``suppress`` costs a third of the decoding
+            request = _plain_decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass  # what else it may be is seen below
+    if isinstance(request, PlainRequest):
+        inputs, finite = tensors.decode_plain(request.inputs), True
+    else:
+        request = parse(_decoder, body if json_length is None else memoryview(body)[:json_length])
+        finite = json_length is None
+        inputs = _decode_any(request.inputs, body, len(body) if json_length is None else json_length, nulls)
+    parameters = request.parameters
+    call = PredictCall(
+        model,
+        inputs,
+        actor,
+        received_at,
+        version,
+        request.id or "",
+        None if request.outputs is None else [output.name for output in request.outputs],
+        nulls=nulls,
+        finite=finite,
+    )
+    binary, classes = wishes(request.outputs) if request.outputs else NO_WISHES
+    if not parameters:
+        return Decoded(call, request.id, False, binary, classes)
+    if "event_time" in parameters:
+        call.event_time = event_time(parameters["event_time"])
+    call.limit, call.priority = schedule(parameters)
+    return Decoded(call, request.id, parameters.get("binary_data_output") is True, binary, classes)
+
+
+def _decode_any(
+    items: list[InferInput], body: bytes | memoryview, offset: int, nulls: dict[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[Any]]:
+    """Tensors in JSON of any form, and those in binary from ``offset`` on; ``nulls`` gets where a null stood."""
+    inputs: dict[str, NDArray[Any]] = {}
+    for item in items:
         name = item.name
         if name in inputs:
-            raise BadInputError("serve.bad-request", f"Input {name[:100]!r} is given twice.")
+            raise tensors.given_twice(name)
         datatype = item.datatype if item.datatype in DATATYPES else tensors.datatype_of(name, item.datatype)
         if item.parameters and "binary_data_size" in item.parameters:
             size = _binary_size(item, len(body) - offset)
@@ -93,23 +136,11 @@ def decode(
         raise BadInputError(
             "serve.bad-request", f"The body has {len(body) - offset} bytes that no binary_data_size accounts for."
         )
-    parameters = request.parameters or {}
-    call = PredictCall(
-        model,
-        inputs,
-        actor,
-        received_at,
-        version,
-        request.id or "",
-        None if request.outputs is None else [output.name for output in request.outputs],
-        event_time(parameters["event_time"]) if "event_time" in parameters else None,
-        nulls,
-    )
-    return Decoded(call, request.id, parameters.get("binary_data_output") is True, _binary_wishes(request.outputs))
+    return inputs
 
 
 def decode_raw(
-    model: str, version: str, specs: tuple[TensorSpec, ...], body: bytes, *, actor: str, received_at: float
+    model: str, version: str, specs: tuple[TensorSpec, ...], body: bytes | memoryview, *, actor: str, received_at: float
 ) -> Decoded:
     """A raw request: the whole body is the single input, and all outputs come back in binary.
 
@@ -125,9 +156,9 @@ def decode_raw(
     spec = specs[0]
     shape = _raw_shape(spec, len(body))
     if spec.datatype == "BYTES":
-        body = len(body).to_bytes(4, "little") + body
+        body = len(body).to_bytes(4, "little") + bytes(body)
     array = tensors.decode_binary(spec.name, spec.datatype, shape, memoryview(body))
-    return Decoded(PredictCall(model, {spec.name: array}, actor, received_at, version), None, True, {})
+    return Decoded(PredictCall(model, {spec.name: array}, actor, received_at, version), None, True, *NO_WISHES)
 
 
 def _raw_shape(spec: TensorSpec, size: int) -> list[int]:
@@ -173,10 +204,12 @@ def encode(decoded: Decoded, answer: Answer, prefix: bytes) -> tuple[bytes, int 
     ``prefix`` is the cached opening of every answer of this version: see :func:`opening`.
 
     Raises:
-        BadInputError: ``serve.not-json``.
+        BadInputError: ``serve.not-json``, ``serve.not-classifiable``.
     """
     items: list[bytes] = []
     tails: list[bytes] = []
+    for name, count in decoded.classes.items():
+        answer.outputs[name] = classify(answer.outputs[name], count, answer.signature.classes)
     for name, tensor in answer.outputs.items():
         shape = tensor.shape
         head = b"%b%b]," % (
@@ -238,11 +271,3 @@ def _binary_size(item: InferInput, available: int) -> int:
     if item.data:
         raise BadInputError("serve.bad-request", f"Input {item.name[:100]!r} has both data and binary_data_size.")
     return size
-
-
-def _binary_wishes(outputs: list[InferOutput] | None) -> dict[str, bool]:
-    return {
-        output.name: output.parameters["binary_data"] is True
-        for output in outputs or ()
-        if output.parameters and "binary_data" in output.parameters
-    }

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 import msgspec
 
 from modelwright.core.access import Actor
-from modelwright.core.errors import BadInputError, ModelwrightError, TooLargeError
+from modelwright.core.errors import ModelwrightError, TooLargeError
+from modelwright.core.statuses import HTTP_STATUS
+from modelwright.serve.call import Answer, PredictCall
 
 NOBODY = Actor("", "")
 JSON = b"content-type: application/json\r\n"
-COMPRESS_FROM_BYTES = 1024
-MAX_MEMBERS = 256  # parts of one compressed body: for each, what follows it is copied
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
@@ -26,30 +25,17 @@ _REASONS = {
 }  # fmt: skip
 _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _REASONS.items()}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"  # RFC 2518; a client takes any 1xx (RFC 9110, section 15.2)
 
-STATUS_OF_KIND = {
-    "bad-input": 400,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not-found": 404,
-    "conflict": 409,
-    "too-large": 413,
-    "refused": 422,
-    "internal": 500,
-    "corrupt": 500,
-    "unavailable": 503,
-    "deadline": 504,
-}
 _STATUS_OF_CODE = {
     "http.method-not-allowed": 405,
     "http.request-timeout": 408,
     "http.unsupported-encoding": 415,
+    "http.unsupported-type": 415,
     "http.head-too-large": 431,
 }
 _HEADERS_OF_STATUS = {
     401: b"www-authenticate: Bearer\r\n",
-    503: b"retry-after: 1\r\n",
-    429: b"retry-after: 1\r\n",
 }
 
 
@@ -65,7 +51,11 @@ class Logged(Enum):
 
 @dataclass(slots=True)
 class Request:
-    """One request; header names are in lower case. ``target`` is the raw request target."""
+    """One request; header names are in lower case. ``target`` is the raw request target.
+
+    ``long`` is the body where it is long, and ``body`` is empty then; a route that does not say ``long`` gets it as
+    ``body``.
+    """
 
     method: bytes
     target: bytes
@@ -75,6 +65,23 @@ class Request:
     started: float
     actor: Actor = NOBODY
     parameters: Mapping[str, str] = field(default_factory=dict)
+    long: memoryview | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """What an endpoint asks of the plane; ``finish`` makes the reply of the answer."""
+
+    call: PredictCall
+    finish: Callable[[Answer], Reply]
+
+
+@dataclass(slots=True)
+class AskedAll:
+    """Several calls that one reply answers; ``finish`` gets an answer or an error for each, in their order."""
+
+    calls: Sequence[PredictCall]
+    finish: Callable[[Sequence[Answer | ModelwrightError]], Reply]
 
 
 @dataclass(slots=True)
@@ -105,62 +112,30 @@ def json_reply(value: object, status: int = 200) -> Reply:
 
 
 def error_reply(error: ModelwrightError) -> Reply:
-    """The protocol's one error shape, ``{"error": "..."}``; the stable code travels in a header."""
-    status = _STATUS_OF_CODE.get(error.code) or STATUS_OF_KIND[error.kind]
-    body = msgspec.json.encode({"error": str(error).encode(errors="replace").decode()})
+    """The Open Inference Protocol's one error shape, ``{"error": "..."}``."""
+    return error_with_body(error, {"error": words(error)})
+
+
+def words(error: ModelwrightError) -> str:
+    """What an error says, as text that is valid in every encoding."""
+    return str(error).encode(errors="replace").decode()
+
+
+def status_of(error: ModelwrightError) -> int:
+    """The HTTP status of an error."""
+    return _STATUS_OF_CODE.get(error.code) or HTTP_STATUS[error.kind]
+
+
+def error_with_body(error: ModelwrightError, value: object) -> Reply:
+    """An error in the shape of some dialect; status and headers are the same in all of them, the stable code too."""
+    status, body = status_of(error), msgspec.json.encode(value)
     extra = _HEADERS_OF_STATUS.get(status, b"")
+    if status in (429, 503):
+        extra += b"retry-after: %d\r\n" % int(str(error.details.get("retry_after", 1)))
     allow = error.details.get("allow")
     if allow:
         extra += b"allow: %b\r\n" % str(allow).encode()
     return Reply(status, body, b"%b%bmodelwright-error: %b\r\n" % (JSON, extra, error.code.encode()))
-
-
-def compress(reply: Reply, accepted: bytes) -> None:
-    """Compress a large body in place when the client takes gzip or deflate."""
-    if len(reply.body) < COMPRESS_FROM_BYTES or b"content-encoding" in reply.headers:
-        return
-    accepted = accepted.lower()
-    for name, window in ((b"gzip", 31), (b"deflate", 15)):
-        if name in accepted and name + b";q=0" not in accepted.replace(b" ", b""):
-            packer = zlib.compressobj(1, zlib.DEFLATED, window)
-            reply.body = packer.compress(reply.body) + packer.flush()
-            reply.headers += b"content-encoding: %b\r\nvary: accept-encoding\r\n" % name
-            return
-
-
-def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
-    """A request body without its content coding; never holds more than ``limit`` bytes of output.
-
-    Raises:
-        TooLargeError: ``http.body-too-large``.
-        BadInputError: not what it says, or a coding we do not know.
-    """
-    encoding = encoding.strip().lower()
-    if encoding in (b"", b"identity"):
-        return body
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise BadInputError(
-            "http.unsupported-encoding", "The content encoding is not supported.", fix="Use gzip or deflate."
-        )
-    parts: list[bytes] = []
-    left, rest = limit, body
-    while rest:
-        if len(parts) == MAX_MEMBERS:
-            raise BadInputError("http.bad-encoding", f"The compressed body has more than {MAX_MEMBERS} parts.")
-        unpacker = zlib.decompressobj(47)  # gzip or zlib, by its own header
-        try:
-            parts.append(unpacker.decompress(rest, left + 1))
-        except zlib.error as error:
-            raise BadInputError(
-                "http.bad-encoding", "The body is not what its content encoding says.", why=f"{error}."
-            ) from error
-        left -= len(parts[-1])
-        if left < 0:
-            raise body_too_large(limit)
-        if not unpacker.eof:
-            raise BadInputError("http.bad-encoding", "The compressed body is cut off.")
-        rest = unpacker.unused_data
-    return b"".join(parts)
 
 
 def body_too_large(limit: int) -> TooLargeError:

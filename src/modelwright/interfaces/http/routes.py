@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
-from modelwright.core.access import Permission
 from modelwright.core.errors import BadInputError, NotFoundError
-from modelwright.interfaces.http import endpoints
-from modelwright.interfaces.http.endpoints import Context
-from modelwright.interfaces.http.message import Reply, Request
-
-Endpoint = Callable[[Context, Request], Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRoute:
-    """``permission`` None = open to everyone. ``timed`` routes count under a model's latency."""
-
-    method: bytes
-    pattern: str
-    permission: Permission | None
-    endpoint: Endpoint
-    timed: bool = False
-
+from modelwright.interfaces.http import endpoints, repository
+from modelwright.interfaces.http.dialects import azure, cloudevents, mlflow, sagemaker, seldon
+from modelwright.interfaces.http.route import HttpRoute
 
 ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(b"GET", "/v2/health/live", None, endpoints.live),
@@ -32,19 +16,40 @@ ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(b"GET", "/v2/models/{model}/ready", None, endpoints.model_ready),
     HttpRoute(b"GET", "/v2/models/{model}/versions/{version}/ready", None, endpoints.model_ready),
     HttpRoute(b"GET", "/v2", "predict", endpoints.server_metadata),
+    HttpRoute(b"GET", "/v2/models/stats", "predict", endpoints.model_statistics),
     HttpRoute(b"GET", "/v2/models/{model}", "predict", endpoints.model_metadata),
     HttpRoute(b"GET", "/v2/models/{model}/versions/{version}", "predict", endpoints.model_metadata),
-    HttpRoute(b"POST", "/v2/models/{model}/infer", "predict", endpoints.predict, timed=True),
-    HttpRoute(b"POST", "/v2/models/{model}/versions/{version}/infer", "predict", endpoints.predict, timed=True),
+    HttpRoute(b"GET", "/v2/models/{model}/config", "predict", endpoints.model_configuration),
+    HttpRoute(b"GET", "/v2/models/{model}/versions/{version}/config", "predict", endpoints.model_configuration),
+    HttpRoute(b"GET", "/v2/models/{model}/stats", "predict", endpoints.model_statistics),
+    HttpRoute(b"GET", "/v2/models/{model}/versions/{version}/stats", "predict", endpoints.model_statistics),
+    HttpRoute(b"POST", "/v2/models/{model}/infer", "predict", endpoints.predict, timed=True, long=True),
+    HttpRoute(
+        b"POST", "/v2/models/{model}/versions/{version}/infer", "predict", endpoints.predict, timed=True, long=True
+    ),
+    HttpRoute(b"GET", "/", None, endpoints.alive),
     HttpRoute(b"GET", "/v1/models", "predict", endpoints.model_list),
     HttpRoute(b"GET", "/v1/models/{model}", "predict", endpoints.model_ready),
     HttpRoute(b"POST", "/v1/models/{model}:predict", "predict", endpoints.predict_instances, timed=True),
     HttpRoute(
         b"POST", "/v1/models/{model}/versions/{version}:predict", "predict", endpoints.predict_instances, timed=True
     ),
-    HttpRoute(b"POST", "/v2/repository/index", "read", endpoints.repository_index),
+    HttpRoute(b"POST", "/v2/repository/index", "read", repository.index),
+    HttpRoute(b"POST", "/v2/repository/{repository}/index", "read", repository.index),
+    HttpRoute(b"POST", "/v2/repository/models/{model}/load", "deploy", repository.load),
+    HttpRoute(b"POST", "/v2/repository/models/{model}/unload", "deploy", repository.load),
+    HttpRoute(b"POST", "/v2/repository/{repository}/models/{model}/load", "deploy", repository.load),
+    HttpRoute(b"POST", "/v2/repository/{repository}/models/{model}/unload", "deploy", repository.load),
+    HttpRoute(b"GET", "/openapi.json", "predict", endpoints.openapi),
+    HttpRoute(b"GET", "/v2/models/{model}/openapi.json", "predict", endpoints.openapi),
+    HttpRoute(b"GET", "/v2/models/{model}/versions/{version}/openapi.json", "predict", endpoints.openapi),
     HttpRoute(b"POST", "/record/truth", "truth", endpoints.record_truth),
     HttpRoute(b"GET", "/metrics", "metrics", endpoints.metrics),
+    *mlflow.ROUTES,
+    *sagemaker.ROUTES,
+    *azure.ROUTES,
+    *seldon.ROUTES,
+    *cloudevents.ROUTES,
 )
 
 Match = tuple[HttpRoute, Mapping[str, str]]

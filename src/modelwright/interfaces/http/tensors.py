@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 import numpy as np
@@ -29,6 +29,19 @@ _OPENING = re.compile(rb"(?:[ \t\r\n]*\[){0,%d}" % (MAX_DIMENSIONS + 1))
 _PYTHON_TYPE: dict[str, type] = {
     datatype: {"b": bool, "u": int, "i": int, "f": float, "O": str}[dtype.kind] for datatype, dtype in DATATYPES.items()
 }
+_PLAIN = tuple(
+    msgspec.defstruct(
+        f"{datatype.title()}Input",
+        [("name", str), ("shape", list[int]), ("data", list[kind])],  # type: ignore[valid-type]
+        tag_field="datatype",
+        tag=datatype,
+        gc=False,
+    )
+    for datatype, kind in _PYTHON_TYPE.items()
+)
+PlainInput: Any = Union[_PLAIN]  # noqa: UP007 - made of a tuple
+"""A tensor as a flat list of its datatype; the datatype's name is its tag, so that one pass decodes and checks it."""
+_DATATYPE = dict(zip(_PLAIN, _PYTHON_TYPE, strict=True))
 _FLAT = {datatype: msgspec.json.Decoder(list[kind]) for datatype, kind in _PYTHON_TYPE.items()}  # type: ignore[valid-type]
 _NARROW = {"FP16": "e", "FP32": "f"}  # a JSON number may be too large for these; their codes in ``struct``
 _LENGTH = struct.Struct("<I")
@@ -47,8 +60,30 @@ def datatype_of(name: str, datatype: str) -> str:
     raise BadInputError(
         "serve.unsupported-datatype",
         f"Input {name[:100]!r} has the unsupported datatype {datatype[:20]!r}.",
-        fix=f"Use one of {', '.join(DATATYPES)}.",
+        why="No model here takes BF16: a signature cannot hold it." if datatype == "BF16" else "",
+        fix="Send FP32, as the model's metadata asks." if datatype == "BF16" else f"Use one of {', '.join(DATATYPES)}.",
     )
+
+
+def given_twice(name: str) -> BadInputError:
+    """The error for a name that stands twice among the inputs."""
+    return BadInputError("serve.bad-request", f"Input {name[:100]!r} is given twice.")
+
+
+def decode_plain(items: list[Any]) -> dict[str, NDArray[Any]]:
+    """The tensors of :data:`PlainInput` items by name.
+
+    Raises:
+        BadInputError: ``serve.bad-request`` (a name twice), ``serve.wrong-count``, ``serve.bad-shape``,
+            ``serve.bad-data`` (out of range).
+    """
+    inputs: dict[str, NDArray[Any]] = {}
+    for item in items:
+        name, shape = item.name, item.shape
+        if name in inputs:
+            raise given_twice(name)
+        inputs[name] = _shaped(name, _DATATYPE[type(item)], shape, item.data)
+    return inputs
 
 
 def element_count(name: str, shape: list[int]) -> int:
@@ -57,6 +92,8 @@ def element_count(name: str, shape: list[int]) -> int:
     Raises:
         BadInputError: ``serve.bad-shape``: a negative dimension, too many, or huge ones around a dimension of 0.
     """
+    if len(shape) == 2 and 0 < shape[0] < 2**31 and 0 < shape[1] < 2**31:
+        return shape[0] * shape[1]
     if len(shape) > MAX_DIMENSIONS:
         raise BadInputError("serve.bad-shape", f"Input {name[:100]!r} has more than {MAX_DIMENSIONS} dimensions.")
     count = 1
@@ -77,20 +114,29 @@ def decode_json(
     Raises:
         BadInputError: ``serve.bad-data`` (not of the datatype), ``serve.wrong-count``, ``serve.bad-shape``.
     """
-    count = element_count(name, shape)
     missing = None
     try:
         values = _FLAT[datatype].decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         values, missing = _values(name, datatype, bytes(data))
+    tensor = _shaped(name, datatype, shape, values)
+    return tensor, (None if missing is None else np.array(missing).reshape(shape))
+
+
+def _shaped(name: str, datatype: str, shape: list[int], values: list[Any]) -> NDArray[Any]:
+    count = element_count(name, shape)
     if len(values) != count:
         raise BadInputError(
             "serve.wrong-count",
             f"Input {name[:100]!r} has {len(values)} elements where its shape {shape} asks for {count}.",
             fix="Make shape and data agree.",
         )
-    tensor = _array(name, datatype, values).reshape(shape)
-    return tensor, (None if missing is None else np.array(missing).reshape(shape))
+    try:
+        if datatype in _NARROW:  # struct refuses what does not fit, where NumPy makes it an infinity; it is faster too
+            return np.ndarray(shape, DATATYPES[datatype], _packer(datatype, count)(*values))
+        return np.array(values, dtype=DATATYPES[datatype]).reshape(shape)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise _bad_data(name, datatype, "A value is out of its range.") from error
 
 
 def _values(name: str, datatype: str, text: bytes) -> tuple[list[Any], list[bool] | None]:
@@ -133,16 +179,6 @@ def _decoder(datatype: str, depth: int, nullable: bool) -> msgspec.json.Decoder[
     for _ in range(depth):
         shape = list[shape]
     return msgspec.json.Decoder(shape)
-
-
-def _array(name: str, datatype: str, values: list[Any]) -> NDArray[Any]:
-    """A flat array of the elements."""
-    try:
-        if datatype in _NARROW:  # struct refuses what does not fit, where NumPy makes it an infinity; it is faster too
-            return np.frombuffer(_packer(datatype, len(values))(*values), DATATYPES[datatype])
-        return np.array(values, dtype=DATATYPES[datatype])
-    except (OverflowError, ValueError, TypeError) as error:
-        raise _bad_data(name, datatype, "A value is out of its range.") from error
 
 
 @functools.lru_cache(maxsize=256)

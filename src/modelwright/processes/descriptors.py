@@ -1,0 +1,23 @@
+"""Open files: a connection takes one, and the prediction log must never find that none is left."""
+
+from __future__ import annotations
+
+import resource
+
+SPARE = 128  # log segments, blobs being loaded, the event loop's own
+
+
+def room_for(connections: int) -> int:
+    """Raise this process's limit of open files as far as it may; how many of the connections fit into it.
+
+    Each is counted twice: who is turned away lingers for a moment.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + SPARE
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    return max(1, (soft - SPARE) // 2)

@@ -1,0 +1,171 @@
+"""What every version has done, in whatever role and in all processes: requests, runs, and where the time went."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+
+from modelwright.ports.counters import Counters, Key, Slots
+from modelwright.serve.lane import Outcome, Ticket
+
+EXACT_ROWS = 64
+"""Runs of more rows are counted together: up to the next power of two."""
+_RUNS, _FAILED, _LAST = "statistics.runs", "statistics.failed", "statistics.last"
+
+
+@dataclass(slots=True)
+class Runs:
+    """Runs of one size that answered somebody.
+
+    ``requests`` were answered by them, ``rows`` are those of the requests. Seconds of checking the requests
+    (``input``), of their waiting (``queue``), of the runs (``infer``), and of recording and encoding the answers
+    (``output``). ``shared_infer`` and ``shared_output`` are what is to be added so that each request has its whole run.
+    """
+
+    requests: int = 0
+    runs: int = 0
+    rows: int = 0
+    input_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    infer_seconds: float = 0.0
+    output_seconds: float = 0.0
+    shared_infer_seconds: float = 0.0
+    shared_output_seconds: float = 0.0
+
+
+_NEW = astuple(Runs())
+
+
+@dataclass(slots=True)
+class Served:
+    """What one version has done.
+
+    ``batches`` has its runs by their rows (see :data:`EXACT_ROWS`); ``failed`` counts requests that failed once they
+    were taken, or whose time ran out; ``last`` is when the first request of the latest run came (Unix time).
+    """
+
+    batches: dict[int, Runs] = field(default_factory=dict)
+    failed: int = 0
+    failed_seconds: float = 0.0
+    last: float = 0.0
+
+    def total(self) -> Runs:
+        """The runs of all sizes."""
+        total = Runs()
+        for runs in self.batches.values():
+            total = _sum(total, astuple(runs))
+        return total
+
+
+class Statistics:
+    """Counts by (model, version). A run that two versions of one package share counts for its first request's.
+
+    Counting is on every request's path, so it changes plain attributes; :meth:`publish` copies them to the counters.
+
+    Args:
+        counters: where other processes read what this one has counted.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._served: dict[tuple[str, str], Served] = {}
+        self._slots: dict[Key, Slots] = {}
+
+    @property
+    def served(self) -> Mapping[tuple[str, str], Served]:
+        """What each version has done in this process."""
+        return self._served
+
+    def ran(
+        self, tickets: Sequence[Ticket], outcomes: Sequence[Outcome], rows: int, began: float, ended: float
+    ) -> None:
+        """Count a run whose answers are made; moments are those of ``time.perf_counter``."""
+        now = time.perf_counter()
+        infer, output = ended - began, now - ended
+        arm, first = None, True
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            if ticket.cancelled:
+                continue
+            if not isinstance(outcome, dict):
+                self.fail(ticket, now)
+                continue
+            if ticket.arm is not arm:
+                arm = ticket.arm
+                served = self._of(ticket)
+                served.last = ticket.call.received_at
+                runs = served.batches.get(rows) or _runs(served, rows)
+            runs.requests += 1
+            runs.rows += ticket.rows
+            runs.input_seconds += ticket.queued - ticket.arrived
+            runs.queue_seconds += began - ticket.queued
+            if first:
+                first = False
+                runs.runs += 1
+                runs.infer_seconds += infer
+                runs.output_seconds += output
+            else:
+                runs.shared_infer_seconds += infer
+                runs.shared_output_seconds += output
+
+    def fail(self, ticket: Ticket, now: float) -> None:
+        """Count a request that failed, or whose time ran out."""
+        served = self._of(ticket)
+        served.failed += 1
+        served.failed_seconds += now - ticket.arrived
+
+    def publish(self) -> None:
+        """Let the other processes see what was counted until now."""
+        for version, served in self._served.items():
+            self._put((_FAILED, *version), (served.failed, served.failed_seconds))
+            self._put((_LAST, *version), (served.last,))
+            for size, runs in served.batches.items():
+                self._put((_RUNS, *version, str(size)), astuple(runs))
+
+    def read(self) -> Mapping[tuple[str, str], Served]:
+        """What each version has done in all processes together; what has done nothing yet is not in it.
+
+        ``last`` is that of the processes that live.
+        """
+        self.publish()
+        found: defaultdict[tuple[str, str], Served] = defaultdict(Served)
+        for part in self._counters.parts():
+            for (family, *labels), slots in part.values.items():
+                if family == _RUNS and len(slots) == len(_NEW):
+                    batches = found[labels[0], labels[1]].batches
+                    batches[int(labels[2])] = _sum(batches.get(int(labels[2])), slots)
+                elif family == _FAILED:
+                    served = found[labels[0], labels[1]]
+                    served.failed += int(slots[0])
+                    served.failed_seconds += slots[1]
+                elif family == _LAST and part.live:
+                    served = found[labels[0], labels[1]]
+                    served.last = max(served.last, slots[0])
+        return found
+
+    def _put(self, key: Key, values: Sequence[float]) -> None:
+        slots = self._slots.get(key)
+        if slots is None:
+            self._slots[key] = self._counters.slots(key, values)
+        elif slots[0] != values[0]:  # the first of them changes with any
+            for index, value in enumerate(values):
+                slots[index] = value
+
+    def _of(self, ticket: Ticket) -> Served:
+        version = (ticket.arm.model, ticket.arm.version)
+        served = self._served.get(version)
+        if served is None:
+            served = self._served[version] = Served()
+        return served
+
+
+def _runs(served: Served, rows: int) -> Runs:
+    """Where runs of so many rows are counted."""
+    size = rows if rows <= EXACT_ROWS else 1 << (rows - 1).bit_length()
+    return served.batches.setdefault(size, Runs())
+
+
+def _sum(runs: Runs | None, slots: Sequence[float]) -> Runs:
+    requests, runs_count, rows, *seconds = map(sum, zip(astuple(runs or Runs()), slots, strict=True))
+    return Runs(int(requests), int(runs_count), int(rows), *seconds)

@@ -1,0 +1,77 @@
+"""What happens between two looks at the sockets: requests run, the log is written once, then answers leave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from modelwright.ports.record import RecordSink
+from modelwright.serve.call import PredictCall
+from modelwright.serve.lane import Ticket
+from modelwright.serve.plane import Done, Plane
+
+_logger = logging.getLogger(__name__)
+
+
+class Turn:
+    """One plane, shared by every interface of a process.
+
+    Whoever has something to send lets it wait for the end of the turn: everything that was asked by then has run, and
+    the log holds it (promise D2).
+
+    Args:
+        plane: what answers.
+        sink: the plane's sink.
+        soon: calls a function when the present callbacks of the event loop have run.
+    """
+
+    def __init__(self, plane: Plane, sink: RecordSink, soon: Callable[[Callable[[], None]], object]) -> None:
+        self.plane = plane
+        self._sink, self._soon = sink, soon
+        self._due = False
+        self._leave: list[Callable[[bool], object]] = []
+
+    def predict(self, call: PredictCall, done: Done) -> Ticket:
+        """Submit a request; ``done`` is called before the turn ends in which it has run.
+
+        Raises:
+            ModelwrightError: as :meth:`Plane.submit`.
+        """
+        ticket = self.plane.submit(call, done)
+        self.schedule()
+        return ticket
+
+    def on_end(self, leave: Callable[[bool], object]) -> None:
+        """``leave(written)`` is called at the end of every turn; ``written`` is False when the log could not be."""
+        self._leave.append(leave)
+
+    def schedule(self) -> None:
+        """End the turn once the present callbacks have run."""
+        if not self._due:
+            self._due = True
+            self._soon(self.end)
+
+    def end(self) -> None:
+        """Run, write the log, let answers leave; then the shadows."""
+        self._due = False
+        more = self.plane.run()
+        written = self._write()
+        for leave in self._leave:
+            leave(written)
+        if self.plane.run_shadows():
+            self._write()
+        if more:
+            self.schedule()
+
+    def sweep(self) -> None:
+        """Give up what is late; to be called a few times a second."""
+        self.plane.give_up_late(time.perf_counter())
+        self.schedule()
+
+    def _write(self) -> bool:
+        try:
+            return self._sink.flush()
+        except Exception:
+            _logger.exception("the prediction log failed")
+            return False

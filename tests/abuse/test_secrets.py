@@ -1,0 +1,36 @@
+"""No answer holds anything of another request (row G9 of the abuse plan)."""
+
+import asyncio
+import random
+
+from kit.burden import secrets, slow
+from kit.gateways import Registry
+from kit.load import Lines, Secretive
+
+CLIENTS, SECONDS = 64, 3.0
+
+
+def test_g9_sixty_four_clients_of_two_tenants_get_only_what_their_own_secret_gives(play, tmp_path):
+    registry = Registry(tmp_path, ("red", "blue"))
+    registry.publish(secrets(), slow("together", fixed=0.002, per_row=0.0002, row_independent=True))
+
+    async def story(gateway):
+        client = Secretive(("secrets", "together"), ("red", "blue"), random.Random(7))
+        lines = Lines(gateway.port)
+        end = asyncio.get_running_loop().time() + SECONDS
+
+        async def run():
+            while asyncio.get_running_loop().time() < end:
+                await client.one(lines)
+
+        await asyncio.gather(*(run() for _ in range(CLIENTS)))
+        lines.close()
+        assert await asyncio.to_thread(gateway.settled, "mw_red")
+        return client
+
+    with registry.serving(queue_seconds=2) as gateway:
+        client = play(story(gateway))
+    assert client.wrong == []
+    assert client.count["good"] > 1000
+    assert client.count["bad-request"] > 50
+    assert client.count["cancelled"] > 50
