@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from modelwright.core import package_codec as codec
 from modelwright.core.errors import CorruptError, ModelwrightError
+from modelwright.core.native import NATIVE_ROUTE, Native
 from modelwright.core.package import Description, Golden, Parity, canonical_json
 from modelwright.core.signature import CategoryProfile, Feature, NumberProfile, Reference, Signature, TensorSpec
 
@@ -229,3 +230,20 @@ def test_a_mutated_record_decodes_or_is_a_modelwright_error(data):
         codec.signature_from_json(bytes(content))
     except ModelwrightError as error:
         assert error.code == "package.malformed"  # noqa: PT017 - the other outcome is as good
+
+
+def test_a_native_model_says_how_it_is_opened_and_no_other_package_does():
+    native = Native("sklearn", "model.joblib", isolation="standard", idempotent=False)
+    held = {
+        codec.DESCRIPTION: codec.description_json(dataclasses.replace(DESCRIPTION, route=NATIVE_ROUTE)),
+        codec.SIGNATURE: codec.signature_json(SIGNATURE),
+        codec.NATIVE: codec.native_json(native),
+        "model.joblib": b"pickled",
+    }
+    assert codec.assemble("m", held).native == native
+    for broken in (
+        {codec.DESCRIPTION: codec.description_json(DESCRIPTION)},
+        {codec.NATIVE: codec.native_json(dataclasses.replace(native, file="another.joblib"))},
+    ):
+        with pytest.raises(CorruptError, match="cannot be read"):
+            codec.assemble("m", held | broken)

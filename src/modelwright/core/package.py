@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelwright.core.errors import CorruptError, NotFoundError
+from modelwright.core.native import Native
 from modelwright.core.signature import Reference, Signature
 
 FORMAT = "modelwright-package"
@@ -116,6 +117,7 @@ class Package:
     reference: Reference | None
     parity: Parity | None
     open_file: Callable[[str], bytes] = field(compare=False, repr=False)
+    native: Native | None = None
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Package <-> bytes: the records of a package as canonical JSON files under a manifest, read back strictly.
 
 A package holds ``package.json`` (description), ``signature.json``, and where known ``golden.json``,
-``reference.json``, ``parity.json``, beside whatever else the manifest lists. ``manifest.json`` itself is in no
-manifest: its canonical bytes *are* the identity.
+``reference.json``, ``parity.json``, ``native.json``, beside whatever else the manifest lists. ``manifest.json``
+itself is in no manifest: its canonical bytes *are* the identity.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, CorruptError, InternalError
 from modelwright.core.names import require_model_name
+from modelwright.core.native import NATIVE_ROUTE, Native
 from modelwright.core.package import (
     FORMAT,
     FORMAT_VERSION,
@@ -37,6 +38,7 @@ SIGNATURE = "signature.json"
 GOLDEN = "golden.json"
 REFERENCE = "reference.json"
 PARITY = "parity.json"
+NATIVE = "native.json"
 ENVIRONMENT = "environment.json"
 REQUIREMENTS = "requirements.txt"
 CARD = "card.md"
@@ -90,6 +92,11 @@ def parity_json(parity: Parity) -> bytes:
     return record_bytes(parity)
 
 
+def native_json(native: Native) -> bytes:
+    """``native.json``."""
+    return record_bytes(native)
+
+
 def description_from_json(content: bytes) -> Description:
     """The description. Raises CorruptError (``package.malformed``), as every reader here."""
     return _record(Description, content, DESCRIPTION)
@@ -115,6 +122,11 @@ def reference_from_json(content: bytes) -> Reference:
 def parity_from_json(content: bytes) -> Parity:
     """The parity certificate."""
     return _record(Parity, content, PARITY)
+
+
+def native_from_json(content: bytes) -> Native:
+    """How a native model is opened."""
+    return _record(Native, content, NATIVE)
 
 
 def environment_from_json(content: bytes) -> tuple[dict[str, str], ...]:
@@ -242,14 +254,20 @@ def _over(manifest: Manifest, open_file: Callable[[str], bytes]) -> Package:
     for name in (DESCRIPTION, SIGNATURE):
         if name not in manifest.files:
             raise malformed(MANIFEST, f"it lists no {name}")
+    description, native = description_from_json(bare.read(DESCRIPTION)), optional(NATIVE, native_from_json)
+    if (description.route == NATIVE_ROUTE) != (native is not None):
+        raise malformed(DESCRIPTION, f"its route is {description.route!r}, which {NATIVE} does not confirm")
+    if native is not None and native.file not in manifest.files:
+        raise malformed(NATIVE, f"the package has no file {native.file[:80]!r}")
     return Package(
         manifest=manifest,
-        description=description_from_json(bare.read(DESCRIPTION)),
+        description=description,
         signature=signature_from_json(bare.read(SIGNATURE)),
         golden=optional(GOLDEN, golden_from_json),
         reference=optional(REFERENCE, reference_from_json),
         parity=optional(PARITY, parity_from_json),
         open_file=open_file,
+        native=native,
     )
 
 

@@ -1,0 +1,23 @@
+"""``native.json``: how a model that runs as code is opened and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Isolation = Literal["strict", "standard", "off"]
+NATIVE_ROUTE = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A package whose ``description.route`` is ``native`` holds one; it is opened in a process of its own only.
+
+    ``loader`` names who opens ``file``. ``isolation`` is the jail the model needs at least; an operator may ask for
+    more, and for less only with a role. ``idempotent``: a request whose process died may be run again.
+    """
+
+    loader: str
+    file: str
+    isolation: Isolation = "strict"
+    idempotent: bool = True
