@@ -341,6 +341,24 @@ def test_grpc_is_answered_by_both_gateways_and_over_a_reload(versions: list[Vers
         server.stop()
 
 
+def test_a_token_s_rate_holds_over_all_gateways(server: Server) -> None:
+    issue = [*server.command, "token", "issue", "--subject", "slow", "--role", "predictor", "--rate", "0.001"]
+    slow = subprocess.run(issue, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()
+    headers = {"authorization": f"Bearer {slow}"}
+    body = json.dumps({"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]})
+
+    def ask() -> int:
+        with contextlib.closing(server.connect()) as connection:
+            connection.request("POST", "/v2/models/total/infer", body, headers)
+            return connection.getresponse().status
+
+    seen: list[int] = []
+    _until(lambda: seen.append(ask()) or 200 in seen, "the token to be known")
+    counted = seen.count(401)
+    seen += [ask() for _ in range(20)]
+    assert Counter(seen) == {200: 1, 429: 20, **({401: counted} if counted else {})}
+
+
 def test_nothing_to_reload_is_said_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modelwright", "--home", str(tmp_path), "reload"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

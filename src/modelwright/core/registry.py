@@ -11,6 +11,7 @@ from modelwright.core.version import Route, Version
 
 _LEAST_PREFIX = 8
 MAX_TTL_SECONDS = 100 * 366 * 86_400.0
+MIN_RATE, MAX_RATE = 1e-3, 1e6  # requests per second
 
 
 def resolve(model: str, reference: str, versions: Sequence[Version], aliases: Mapping[str, str]) -> Version:
@@ -108,17 +109,23 @@ def unknown_version(model: str, reference: str, known: Iterable[str]) -> NotFoun
     )
 
 
-def require_grant(subject: str, ttl_seconds: float) -> None:
+def require_grant(subject: str, ttl_seconds: float, rate: float = 0.0) -> None:
     """Check what a token is issued for (its role is checked by ``core.access.require_role``).
 
     Raises:
-        BadInputError: ``tokens.bad-subject``, ``tokens.bad-ttl``.
+        BadInputError: ``tokens.bad-subject``, ``tokens.bad-ttl``, ``tokens.bad-rate``.
     """
     if not subject:
         raise BadInputError("tokens.bad-subject", "A token needs a subject.", fix="Name whose token it is.")
     if not 0 <= ttl_seconds <= MAX_TTL_SECONDS:
         raise BadInputError(
             "tokens.bad-ttl", "A token's time to live is a number of seconds, at most a century; 0 means no end."
+        )
+    if rate and not MIN_RATE <= rate <= MAX_RATE:
+        raise BadInputError(
+            "tokens.bad-rate",
+            "A token's rate is a number of requests per second.",
+            fix=f"Give one between {MIN_RATE:g} and {MAX_RATE:g}, or 0 for any number.",
         )
 
 

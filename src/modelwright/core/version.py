@@ -67,12 +67,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """A token the gateway accepts, by the hex SHA-256 of its text. ``expires_at`` is Unix seconds, 0 = never."""
+    """A token the gateway accepts, by the hex SHA-256 of its text.
+
+    ``expires_at`` is Unix seconds, 0 = never; ``rate`` the requests per second it is good for, 0 = any number.
+    """
 
     token_sha256: str
     subject: str
     role: str
     expires_at: float = 0.0
+    rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Ledger(Protocol):
 class TokenStore(Protocol):
     """Tokens by their hash; the text is seen once."""
 
-    def issue(self, subject: str, role: str, *, act: Act, ttl_seconds: float = 0.0) -> str:
+    def issue(self, subject: str, role: str, *, act: Act, ttl_seconds: float = 0.0, rate: float = 0.0) -> str:
         """Make a random 256-bit token (prefix ``mw_``) and return its text, which is not kept."""
         ...
 

@@ -29,6 +29,8 @@ import uvloop
 
 from modelwright import settings as settings_module
 from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
+from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
+from modelwright.adapters.counters.shared_quota import SharedQuota
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.adapters.stores.local_blobs import LocalBlobs
 from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
@@ -38,6 +40,7 @@ from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 from modelwright.interfaces.http import infer, tensors
 from modelwright.interfaces.http.server import DataPlane
+from modelwright.ports.quota import Quota
 from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
 from modelwright.processes.descriptors import room_for
@@ -130,7 +133,7 @@ class Gateway:
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
-        self._server = DataPlane(self._turn, settings, self._readings())
+        self._server = DataPlane(self._turn, settings, self._readings(), _quota(run_dir / QUOTA_FILE, options))
         self._over_grpc: Any = None
         self._stopping = False
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -430,6 +433,17 @@ def _make_home(home: Path) -> None:
             f"The data directory {home} cannot be used: {error.strerror}.",
             fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
         ) from error
+
+
+def _quota(path: Path, options: GatewayOptions) -> Quota | None:
+    """One allowance for all gateways of the data directory; None: this one counts for itself."""
+    if not options.supervised:
+        return None
+    try:
+        return SharedQuota(path)
+    except OSError as error:
+        _logger.warning("the rates of tokens are counted by each gateway for itself (%s)", error)
+        return None
 
 
 def _require_loopback(options: GatewayOptions) -> None:

@@ -193,10 +193,10 @@ class InMemoryTokens:
         self._next_epoch = next_epoch
         self._grants: dict[str, TokenGrant] = {}
 
-    def issue(self, subject: str, role: str, *, act: Act, ttl_seconds: float = 0.0) -> str:
+    def issue(self, subject: str, role: str, *, act: Act, ttl_seconds: float = 0.0, rate: float = 0.0) -> str:
         """Make a random token and return its text, which is not kept."""
         require_role(role)
-        require_grant(subject, ttl_seconds)
+        require_grant(subject, ttl_seconds, rate)
         text = f"mw_{secrets.token_urlsafe(32)}"
         digest = hashlib.sha256(text.encode()).hexdigest()
         with self._ledger.lock:
@@ -206,11 +206,12 @@ class InMemoryTokens:
             evidence = {
                 "role": role,
                 "expires_at": expires_at,
+                "rate": rate,
                 "token_sha256": digest,
                 "epoch": self._next_epoch(),
             }
             self._ledger.record("govern.issue-token", subject, act, evidence)
-            self._grants[digest] = TokenGrant(digest, subject, role, expires_at)
+            self._grants[digest] = TokenGrant(digest, subject, role, expires_at, rate)
         return text
 
     def revoke(self, subject: str, *, act: Act) -> int:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sqlite3
 import stat
@@ -15,7 +16,7 @@ from alembic.script import ScriptDirectory
 
 from modelwright.adapters.stores import schema
 from modelwright.adapters.stores.database import open_database
-from modelwright.core.access import Act
+from modelwright.core.access import Act, Actor
 from modelwright.core.errors import BadInputError, ConflictError, CorruptError, UnavailableError
 from modelwright.core.version import Arm, Lineage, Route
 
@@ -57,6 +58,18 @@ def test_the_migrations_make_the_schema_of_the_code(home):
     with opened(home) as database, database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": schema.VERSION_TABLE})
         assert compare_metadata(context, schema.metadata) == []
+
+
+def test_tokens_of_the_first_schema_are_good_for_any_rate_after_the_migration(home):
+    with opened(home) as database:
+        token = database.tokens.issue("old", "viewer", act=ACT)
+    with contextlib.closing(sqlite3.connect(home / "modelwright.db")) as connection:
+        connection.execute("ALTER TABLE mw_tokens DROP COLUMN rate")
+        connection.execute("UPDATE mw_schema SET version_num = '0001'")
+        connection.commit()
+    with opened(home) as database:
+        assert database.tokens.actor(token) == Actor("old", "viewer")
+        assert database.tokens.grants()[0].rate == 0.0
 
 
 def test_the_revision_named_in_the_code_is_the_newest_migration():
@@ -126,7 +139,7 @@ def test_processes_that_make_the_same_database_at_once_do_not_race(home):
     code = """if True:
         import sys, pathlib
         from modelwright.adapters.stores.database import open_database
-        from modelwright.core.access import Act
+        from modelwright.core.access import Act, Actor
         home = pathlib.Path(sys.argv[1])
         print("ready", flush=True)
         sys.stdin.readline()

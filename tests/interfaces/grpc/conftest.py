@@ -98,7 +98,7 @@ class Inside:
 
         self._loop.run_in_executor(None, work).add_done_callback(back)
 
-    def _admit(self, _authorization, _permission, _now):
+    def _admit(self, _authorization, _permission, _now, *, counted=False):
         if self.refused is not None:
             raise self.refused
         return Actor("tester", "admin")

@@ -69,7 +69,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_is_not_run(packaged):
         turn = Turn(plane, InMemorySink(), asyncio.get_running_loop().call_soon)
         shared = Shared(
             turn,
-            lambda *_: Actor("tester", "admin"),
+            lambda *_, **__: Actor("tester", "admin"),
             lambda: True,
             False,
             tensors.decode_binary,

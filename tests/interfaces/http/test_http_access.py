@@ -1,7 +1,11 @@
+import hashlib
+
 import pytest
+from tests.interfaces.http.conftest import TOKENS
 
 from modelwright.core.access import ROLES
 from modelwright.core.prediction import PredictionRecord
+from modelwright.core.version import TokenGrant
 from modelwright.interfaces.http.routes import ROUTES
 
 ROW = {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
@@ -83,3 +87,19 @@ def test_before_the_first_table_the_answer_is_not_ready_and_never_that_a_token_i
     server.load()
     assert server.request("GET", "/v2", token="mw_admin").status == 200
     assert server.request("GET", "/v2", token="mw_unknown").status == 401
+
+
+def test_a_token_with_a_rate_predicts_so_often_and_reads_as_often_as_it_likes(serve, sum_package):
+    slow = TokenGrant(hashlib.sha256(b"mw_slow").hexdigest(), "sam", "admin", rate=0.001)
+    server = serve(sum_package(), authenticate=True)
+    server._table = type(server._table)(2, server._table.routes, (*TOKENS.values(), slow), authenticate=True)
+    server.load()
+    first, second = (server.request("POST", "/v2/models/total/infer", ROW, token="mw_slow") for _ in range(2))
+    assert (first.status, second.status) == (200, 429)
+    assert second.headers["modelwright-error"] == "govern.rate-exceeded"
+    assert 900 < int(second.headers["retry-after"]) <= 1000
+    assert server.request("POST", "/v1/models/total:predict", {"instances": [[1, 2, 3]]}, token="mw_slow").status == 429
+    assert server.request("POST", "/record/truth", {}, token="mw_slow").status == 429
+    assert server.request("GET", "/v2", token="mw_slow").status == 200
+    assert server.request("POST", "/v2/models/total/infer", ROW, token="mw_admin").status == 200
+    assert len(server.records(2, PredictionRecord)) == 2

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. Kept here so that opening a current database need not import Alembic."""
 
 VERSION_TABLE = "mw_schema"
@@ -118,6 +118,7 @@ tokens = Table(
     Column("subject", Text, nullable=False),
     Column("role", Text, nullable=False),
     Column("expires_at", Float(53), nullable=False),
+    Column("rate", Float(53), nullable=False, server_default="0"),
     Column("issued_at", Text, nullable=False),
     Column("revoked_at", Text, nullable=False),
 )

@@ -29,7 +29,7 @@ class SqlTokens:
         self._ledger = ledger
         self._now = now
 
-    def issue(self, subject: str, role: str, *, act: Act, ttl_seconds: float = 0.0) -> str:
+    def issue(self, subject: str, role: str, *, act: Act, ttl_seconds: float = 0.0, rate: float = 0.0) -> str:
         """Make a random 256-bit token (prefix ``mw_``) and return its text, which is not kept.
 
         Args:
@@ -37,13 +37,15 @@ class SqlTokens:
             role: one of ``core.access.ROLES``.
             act: who issues it and why.
             ttl_seconds: seconds it is good for; 0 = until it is revoked.
+            rate: requests per second it is good for on the data plane; 0 = any number.
 
         Raises:
-            BadInputError: ``tokens.unknown-role``, ``tokens.bad-subject``, ``tokens.bad-ttl``.
+            BadInputError: ``tokens.unknown-role``, ``tokens.bad-subject``, ``tokens.bad-ttl``,
+                ``tokens.bad-rate``.
             ConflictError: ``tokens.already-issued``: the key issued a token whose text cannot be given again.
         """
         require_role(role)
-        require_grant(subject, ttl_seconds)
+        require_grant(subject, ttl_seconds, rate)
         action = "govern.issue-token"
         text = f"mw_{secrets.token_urlsafe(32)}"
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -54,6 +56,7 @@ class SqlTokens:
             evidence = {
                 "role": role,
                 "expires_at": expires_at,
+                "rate": rate,
                 "token_sha256": digest,
                 "epoch": next_epoch(connection),
             }
@@ -63,6 +66,7 @@ class SqlTokens:
                 "subject": subject,
                 "role": role,
                 "expires_at": expires_at,
+                "rate": rate,
                 "issued_at": entry.at,
                 "revoked_at": "",
             }
@@ -105,7 +109,8 @@ def live_grants(connection: Connection, now: float) -> tuple[TokenGrant, ...]:
     """Grants that are neither revoked nor expired at ``now`` (Unix seconds), oldest first."""
     query = select(_TOKENS).where(_live(now)).order_by(_TOKENS.c.issued_at, _TOKENS.c.token_sha256)
     return tuple(
-        TokenGrant(row.token_sha256, row.subject, row.role, row.expires_at) for row in connection.execute(query)
+        TokenGrant(row.token_sha256, row.subject, row.role, row.expires_at, row.rate)
+        for row in connection.execute(query)
     )
 
 

@@ -165,11 +165,14 @@ def token() -> None:
 @click.option(
     "--days", type=click.FloatRange(min=0), default=90, show_default=True, help="Days it lives; 0 = for ever."
 )
+@click.option(
+    "--rate", type=click.FloatRange(min=0), default=0, help="Requests a second it may make; 0 = any number [0]."
+)
 @json_option
-def token_issue(subject: str, role: str, days: float, as_json: bool) -> None:
+def token_issue(subject: str, role: str, days: float, rate: float, as_json: bool) -> None:
     """Make a token and print it, once: only its digest is kept."""
     with current_platform() as platform:
-        text = platform.tokens.issue(subject, role, act=Act(operator()), ttl_seconds=days * 86_400)
+        text = platform.tokens.issue(subject, role, act=Act(operator()), ttl_seconds=days * 86_400, rate=rate)
         platform.target.publish(platform.routes.table())
     if as_json:
         print_json({"token": text, "subject": subject, "role": role})
@@ -187,9 +190,16 @@ def token_list(as_json: bool) -> None:
         print_json([asdict(grant) for grant in grants])
         return
     rows = [
-        [g.subject, g.role, moment(g.expires_at) if g.expires_at else "for ever", g.token_sha256[:12]] for g in grants
+        [
+            grant.subject,
+            grant.role,
+            moment(grant.expires_at) if grant.expires_at else "for ever",
+            f"{grant.rate:g}/s" if grant.rate else "any",
+            grant.token_sha256[:12],
+        ]
+        for grant in grants
     ]
-    print_table("Tokens", ["subject", "role", "until (UTC)", "sha256"], rows)
+    print_table("Tokens", ["subject", "role", "until (UTC)", "requests", "sha256"], rows)
 
 
 @token.command("revoke", epilog="Example: modelwright token revoke --subject departure-board")

@@ -68,11 +68,12 @@ class Watch(Period, frozen=True):
 
 
 class NewToken(Body, frozen=True):
-    """Whose token, which role, and for how many seconds (0 = until revoked)."""
+    """Whose token, which role, for how many seconds (0 = until revoked), and how many requests a second (0 = any)."""
 
     subject: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$(?!\n)")]
     role: Annotated[str, msgspec.Meta(max_length=32)]
     ttl_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    rate: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     reason: Text = ""
 
 

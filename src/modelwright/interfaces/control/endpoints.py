@@ -150,7 +150,7 @@ def tokens(call: Call) -> dict[str, Any]:
     """Live tokens: whose, which role, until when; never the token."""
     return {
         "tokens": [
-            {"subject": grant.subject, "role": grant.role, "expires_at": grant.expires_at}
+            {"subject": grant.subject, "role": grant.role, "expires_at": grant.expires_at, "rate": grant.rate}
             for grant in call.platform.tokens.grants()
         ]
     }
@@ -164,7 +164,7 @@ def issue_token(call: Call) -> Answer:
             "control.unknown-role", f"There is no role {body.role!r}.", fix=f"Choose one of {', '.join(sorted(ROLES))}."
         )
     act = Act(call.actor.subject, body.reason, call.key)
-    text = call.platform.tokens.issue(body.subject, body.role, act=act, ttl_seconds=body.ttl_seconds)
+    text = call.platform.tokens.issue(body.subject, body.role, act=act, ttl_seconds=body.ttl_seconds, rate=body.rate)
     republish(call.platform)
     return Answer({"token": text, "subject": body.subject, "role": body.role}, status=201)
 

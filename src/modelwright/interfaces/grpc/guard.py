@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -36,11 +36,21 @@ _STATUS = {
 }
 
 
+class Admit(Protocol):
+    """Gives the actor behind an authorization, if the permission is theirs; ``counted`` uses up their rate."""
+
+    def __call__(
+        self, authorization: bytes | None, permission: Permission, now: float, *, counted: bool = False
+    ) -> Actor:
+        """Raises UnavailableError, UnauthenticatedError, ForbiddenError, ThrottledError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What this interface shares with the other one, handed in by the process that runs both.
 
-    ``turn`` is what predicts; ``admit(authorization, permission, now)`` gives the actor; ``ready`` says whether every
+    ``turn`` is what predicts; ``admit`` gives the actor; ``ready`` says whether every
     model is loaded; ``log_required`` refuses answers that the log does not hold; ``decode_raw(name, datatype, shape,
     data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time`` reads the parameter; a prediction is
     given up after ``request_seconds``, or sooner where its deadline says so; ``observe((model, version), status,
@@ -49,7 +59,7 @@ class Shared:
     """
 
     turn: Turn
-    admit: Callable[[bytes | None, Permission, float], Actor]
+    admit: Admit
     ready: Callable[[], bool]
     log_required: bool
     decode_raw: Callable[[str, str, list[int], memoryview], NDArray[Any]]
@@ -70,11 +80,11 @@ def status_of(error: ModelwrightError) -> grpc.StatusCode:
     return _STATUS.get(error.kind, grpc.StatusCode.INTERNAL)
 
 
-def actor_of(shared: Shared, call: Call, permission: Permission) -> Actor:
+def actor_of(shared: Shared, call: Call, permission: Permission, *, counted: bool = False) -> Actor:
     """Who asks, by the metadata key ``authorization``; raises as ``admit`` does."""
     given = next((value for key, value in call.metadata if key == "authorization"), None)
     authorization = given.encode(errors="replace") if isinstance(given, str) else given
-    return shared.admit(authorization, permission, time.time())
+    return shared.admit(authorization, permission, time.time(), counted=counted)
 
 
 def in_time(call: Call) -> None:

@@ -40,7 +40,7 @@ class Inference:
         began, model = time.perf_counter(), ""
         try:
             in_time(call)
-            actor = actor_of(self._shared, call, "predict")
+            actor = actor_of(self._shared, call, "predict", counted=True)
             request = read(parse, data)
             model = request.model_name
             asked = self._call(request, actor.subject, began, call)
@@ -77,7 +77,7 @@ class Inference:
         actor_of(self._shared, call, "predict")  # before the first request: a stranger holds no stream open
         async for request in self._waiting.each(parse, call):
             in_time(call)
-            yield await self._streamed(request, actor_of(self._shared, call, "predict").subject, call)
+            yield await self._streamed(request, actor_of(self._shared, call, "predict", counted=True).subject, call)
         if self._waiting.closing:
             raise UnavailableError("grpc.stopping", "The server stops.", fix="Open the stream again elsewhere.")
 

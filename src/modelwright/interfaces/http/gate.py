@@ -1,66 +1,94 @@
-"""Who is asking: bearer tokens against the hashes of the routing table."""
+"""Who is asking, and whether they may: bearer tokens against the hashes and rates of the routing table."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import UnauthenticatedError, UnavailableError
-from modelwright.core.version import RoutingTable
+from modelwright.core.errors import ThrottledError, UnauthenticatedError, UnavailableError
+from modelwright.core.version import RoutingTable, TokenGrant
 from modelwright.govern.policy import require
+from modelwright.ports.quota import Quota
 
 _SEEN = 1024  # accepted headers whose hash need not be taken again
 ANONYMOUS = Actor("anonymous", "admin")
 
-Grants = dict[str, tuple[Actor, float]]
-"""Actor and expiry by the SHA-256 of a token."""
+Grants = dict[str, tuple[Actor, TokenGrant]]
+"""By the SHA-256 of a token."""
 
 
 class Gate:
-    """Closed until a table opens it: before that nobody's token is known to be wrong, so nobody is told it is."""
+    """Closed until a table opens it: before that nobody's token is known to be wrong, so nobody is told it is.
 
-    def __init__(self) -> None:
+    Args:
+        quota: counts the predictions and truths of tokens that have a rate.
+    """
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
         self._grants: Grants | None = None
         self._authenticate = True
-        self._seen: dict[bytes, tuple[Actor, float]] = {}
+        self._seen: dict[bytes, tuple[Actor, TokenGrant]] = {}
 
     def renew(self, table: RoutingTable) -> None:
         """Take the tokens of a newly published table."""
         self._authenticate = table.authenticate
         self._seen = {}
-        self._grants = {
-            grant.token_sha256: (Actor(grant.subject, grant.role), grant.expires_at) for grant in table.tokens
-        }
+        self._grants = {grant.token_sha256: (Actor(grant.subject, grant.role), grant) for grant in table.tokens}
 
-    def admit(self, authorization: bytes | None, permission: Permission, now: float) -> Actor:
+    def admit(self, authorization: bytes | None, permission: Permission, now: float, *, counted: bool = False) -> Actor:
         """The actor behind an ``Authorization`` header, if the permission is theirs.
+
+        Args:
+            authorization: the header's value.
+            permission: what is asked for.
+            now: Unix seconds.
+            counted: this is a use that the token's rate allows so many of.
 
         Raises:
             UnavailableError: ``http.not-ready``: no table is in force yet.
             UnauthenticatedError: ``http.no-token``, ``http.unknown-token``.
             ForbiddenError: ``govern.forbidden``.
+            ThrottledError: ``govern.rate-exceeded``.
         """
         if self._grants is None:
             raise not_ready()
-        actor = self._actor(authorization, self._grants, now) if self._authenticate else ANONYMOUS
+        if not self._authenticate:
+            return ANONYMOUS
+        actor, grant = self._known(authorization, self._grants, now)
         require(actor, permission)
+        if counted and grant.rate:
+            self._count(grant)
         return actor
 
-    def _actor(self, authorization: bytes | None, grants: Grants, now: float) -> Actor:
+    def _count(self, grant: TokenGrant) -> None:
+        wait = self._quota.take(grant.token_sha256, grant.rate, time.monotonic())
+        if wait:
+            raise ThrottledError(
+                "govern.rate-exceeded",
+                f"This token is good for {grant.rate:g} requests a second.",
+                why=f"There is room for the next one in {wait:.2g} s.",
+                fix="Send several rows in a request, or ask for a token with a higher rate.",
+                details={"retry_after": max(1, math.ceil(wait))},
+            )
+
+    def _known(self, authorization: bytes | None, grants: Grants, now: float) -> tuple[Actor, TokenGrant]:
         if authorization is None:
             raise UnauthenticatedError(
                 "http.no-token", "A token is needed.", fix="Send the header `Authorization: Bearer mw_...`."
             )
         found = self._seen.get(authorization) or self._look_up(authorization, grants)
-        if found is None or 0 < found[1] <= now:
+        if found is None or 0 < found[1].expires_at <= now:
             raise UnauthenticatedError(
                 "http.unknown-token",
                 "The token is unknown, revoked or expired.",
                 fix="Issue a new one: `modelwright token issue`.",
             )
-        return found[0]
+        return found
 
-    def _look_up(self, authorization: bytes, grants: Grants) -> tuple[Actor, float] | None:
+    def _look_up(self, authorization: bytes, grants: Grants) -> tuple[Actor, TokenGrant] | None:
         scheme, _, token = authorization.strip().partition(b" ")  # gRPC leaves spaces around a value as they came
         if scheme.lower() != b"bearer":
             return None

@@ -17,8 +17,8 @@ Endpoint = Callable[[Context, Request], Reply | Asked | AskedAll]
 class HttpRoute:
     """``permission`` None = open to everyone.
 
-    ``timed`` routes count under a model's latency; ``long`` ones take a long body where it was received. ``errors``
-    gives an error the shape of the route's dialect.
+    ``timed`` routes count under a model's latency; ``long`` ones take a long body where it was received; ``counted``
+    ones (predictions are) use up the rate of a token. ``errors`` gives an error the shape of the route's dialect.
     """
 
     method: bytes
@@ -27,4 +27,5 @@ class HttpRoute:
     endpoint: Endpoint
     timed: bool = False
     long: bool = False
+    counted: bool = False
     errors: Callable[[ModelwrightError], Reply] = error_reply

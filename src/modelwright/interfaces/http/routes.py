@@ -43,7 +43,7 @@ ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(b"GET", "/openapi.json", "predict", endpoints.openapi),
     HttpRoute(b"GET", "/v2/models/{model}/openapi.json", "predict", endpoints.openapi),
     HttpRoute(b"GET", "/v2/models/{model}/versions/{version}/openapi.json", "predict", endpoints.openapi),
-    HttpRoute(b"POST", "/record/truth", "truth", endpoints.record_truth),
+    HttpRoute(b"POST", "/record/truth", "truth", endpoints.record_truth, counted=True),
     HttpRoute(b"GET", "/metrics", "metrics", endpoints.metrics),
     *mlflow.ROUTES,
     *sagemaker.ROUTES,

@@ -31,8 +31,10 @@ from modelwright.interfaces.http.message import (
 )
 from modelwright.interfaces.http.metrics import Metrics
 from modelwright.interfaces.http.routes import ROUTES, Router
+from modelwright.ports.quota import Quota
 from modelwright.serve.call import Answer
 from modelwright.serve.plane import Prepared
+from modelwright.serve.quota import OwnQuota
 from modelwright.serve.route import LiveArm
 from modelwright.serve.turn import Turn
 from modelwright.settings import Settings
@@ -54,6 +56,7 @@ class DataPlane:
         turn: what predicts, shared with the other interfaces of this process.
         limits: the settings; the limits among them are kept here.
         readings: further figures for ``/metrics``, by (name, help, kind).
+        quota: counts the requests of tokens that have a rate; None: in this process alone.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class DataPlane:
         turn: Turn,
         limits: Settings,
         readings: Mapping[tuple[str, str, str], Callable[[], float]],
+        quota: Quota | None = None,
     ) -> None:
         self.turn, self.plane, self.limits, self.dropped = turn, turn.plane, limits, 0
         own = {
@@ -73,7 +77,7 @@ class DataPlane:
         self.metrics = Metrics(turn.plane.tally.counters, {**own, **readings})
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
-        self._gate, self._router = Gate(), Router(self._routes)
+        self._gate, self._router = Gate(quota or OwnQuota()), Router(self._routes)
         self._context = Context(turn.plane, self.metrics, self.ready, self._document)
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
@@ -90,15 +94,16 @@ class DataPlane:
         """True when a table is in force, until the drain begins; one who retires has a successor that is ready."""
         return self.plane.table is not None and (self._retiring or not self.draining)
 
-    def admit(self, authorization: bytes | None, permission: Permission, now: float) -> Actor:
+    def admit(self, authorization: bytes | None, permission: Permission, now: float, *, counted: bool = False) -> Actor:
         """The actor behind an ``Authorization`` value, for whoever serves the same plane beside this interface.
 
         Raises:
             UnavailableError: ``http.not-ready``.
             UnauthenticatedError: ``http.no-token``, ``http.unknown-token``.
             ForbiddenError: ``govern.forbidden``.
+            ThrottledError: ``govern.rate-exceeded``.
         """
-        return self._gate.admit(authorization, permission, now)
+        return self._gate.admit(authorization, permission, now, counted=counted)
 
     async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept on a bound socket."""
@@ -242,7 +247,10 @@ class DataPlane:
         exchange.route = route
         headers = request.headers
         if route.permission is not None:
-            request.actor = self._gate.admit(headers.get(b"authorization"), route.permission, request.received_at)
+            authorization = headers.get(b"authorization")
+            request.actor = self._gate.admit(
+                authorization, route.permission, request.received_at, counted=route.timed or route.counted
+            )
         if request.long is not None and (b"content-encoding" in headers or not route.long):
             request.body, request.long = bytes(request.long), None
         if b"content-encoding" in headers:
