@@ -97,6 +97,12 @@ SETTINGS: tuple[Setting, ...] = (
         "log_mode", _log_mode, "batched", "Prediction log: `batched` syncs every 100 ms, `sync` before each answer."
     ),
     Setting("log_required", _flag, "no", "Refuse predictions (503) while the prediction log cannot be written."),
+    Setting(
+        "log_tensor_bytes",
+        int,
+        str(64 * 2**10),
+        "Largest tensor of more than two dimensions (image, sound) that the prediction log keeps; columns always are.",
+    ),
     Setting("segment_bytes", int, str(16 * 2**20), "Size in bytes at which a log segment is sealed."),
     Setting("max_body_bytes", int, str(8 * 2**20), "Largest request body in bytes, also after decompression."),
     Setting("max_header_bytes", int, str(16 * 2**10), "Largest request head in bytes."),
@@ -132,6 +138,7 @@ class Settings:
     health_route: str
     log_mode: str
     log_required: bool
+    log_tensor_bytes: int
     segment_bytes: int
     max_body_bytes: int
     max_header_bytes: int

@@ -93,6 +93,24 @@ def test_numbers_of_other_layouts_in_memory_are_stored_little_endian_and_in_orde
     np.testing.assert_array_equal(found, column)
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "|u1"])
+def test_of_a_large_image_the_log_keeps_what_it_was(dtype):
+    image, small = np.ones((2, 3, 8, 8), dtype=dtype), np.ones((2, 2, 2), dtype=dtype)
+    column = np.ones((2, 500), dtype=dtype)
+    record = PredictionRecord(
+        *("m", "1", "champion", "a", 1.0, 1.0, 0.1, "ada", "ok", 2),
+        {"image": image, "small": small, "column": column},
+        {"mask": image},
+    )
+    encode = Encoder(keep_bytes=100).encode
+    for _ in range(2):
+        found = decode(encode(record))
+        said = [f"not kept: {image.dtype.name} [3, 8, 8]"] * 2
+        assert (found.inputs["image"].tolist(), found.outputs["mask"].tolist()) == (said, said)
+        np.testing.assert_array_equal(found.inputs["small"], small)
+        np.testing.assert_array_equal(found.inputs["column"], column)
+
+
 GOOD = [
     Encoder().encode(
         PredictionRecord(

@@ -122,6 +122,7 @@ class Gateway:
             writer_id=self._writer_id,
             mode=settings.log_mode,
             segment_bytes=settings.segment_bytes,
+            tensor_bytes=settings.log_tensor_bytes,
         )
         run_dir, identity = settings.home / "run", options.gateway_id
         self._plane = Plane(

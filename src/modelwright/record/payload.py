@@ -3,7 +3,8 @@
 A prediction is ``[1, model, version, role, id, event time, received at, duration, actor, status, rows, layout, numbers,
 texts]``. ``layout`` is itself msgpack: which tensors, of which type and shape; it is the same bytes for every record of
 one shape, so it is built once and looked up afterwards, and yet each record can be read alone. ``numbers`` are the raw
-little-endian values of the numeric tensors one after the other, ``texts`` the elements of the text tensors.
+little-endian values of the numeric tensors one after the other, ``texts`` the elements of the text tensors. A tensor
+that is too large to keep (:class:`Encoder`) has one text for each row instead, which says what it was.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ROWS = -1
 _NUMERIC = frozenset({"|b1", "|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8"})
 _NATIVE = frozenset(np.dtype(code) for code in _NUMERIC)
 _MAX_LAYOUTS = 1024
+MAX_BYTES = 2**62
 _MAX_ELEMENTS = 2**28
 
 
@@ -112,14 +114,25 @@ class Tensor:
 Layout = tuple[Tensor, ...]
 
 
-def _layout_bytes(record: PredictionRecord) -> bytes:
+def _layout_bytes(record: PredictionRecord, keep_bytes: int) -> bytes:
     tensors = []
     for side, group in (("in", record.inputs), ("out", record.outputs)):
         for name, array in group.items():
+            if _is_left_out(array, keep_bytes):
+                tensors.append((side, name, TEXT, [ROWS if len(array) == record.rows else len(array)]))
+                continue
             code = _little(array).dtype.str if array.dtype.kind in "biuf" else TEXT
             shape = [ROWS if axis == 0 and size == record.rows else size for axis, size in enumerate(array.shape)]
             tensors.append((side, name, code, shape))
     return _pack(tensors)
+
+
+def _is_left_out(array: NDArray[Any], keep_bytes: int) -> bool:
+    return array.ndim > 2 and array.nbytes > keep_bytes and array.dtype.kind in "biuf"
+
+
+def _said_of(array: NDArray[Any]) -> str:
+    return f"not kept: {array.dtype.name} {list(array.shape[1:])}"
 
 
 def _little(array: NDArray[Any]) -> NDArray[Any]:
@@ -129,9 +142,15 @@ def _little(array: NDArray[Any]) -> NDArray[Any]:
 
 
 class Encoder:
-    """Record to payload. Holds the layouts seen, nothing of the records."""
+    """Record to payload. Holds the layouts seen, nothing of the records.
 
-    def __init__(self) -> None:
+    Args:
+        keep_bytes: numeric tensors of more than two dimensions (images, sound) are kept up to this size. Columns are
+            always kept: they are what is watched and trained on.
+    """
+
+    def __init__(self, keep_bytes: int = MAX_BYTES) -> None:
+        self._keep_bytes = keep_bytes
         self._layouts: dict[tuple[Any, ...], bytes] = {}
 
     def encode(self, record: Record) -> bytes:
@@ -162,7 +181,12 @@ class Encoder:
                 dtype = array.dtype
                 key += (name, dtype, array.shape)
                 if dtype in _NATIVE:
-                    numbers.append(array.tobytes())
+                    if array.ndim > 2 and array.nbytes > self._keep_bytes:
+                        texts += [_said_of(array)] * len(array)
+                    else:
+                        numbers.append(array.tobytes())
+                elif _is_left_out(array, self._keep_bytes):
+                    texts += [_said_of(array)] * len(array)
                 elif dtype.kind in "biuf":
                     numbers.append(_little(array).tobytes())
                 elif array.size == 1:
@@ -192,7 +216,7 @@ class Encoder:
     def _learn(self, key: tuple[Any, ...], record: PredictionRecord) -> bytes:
         if len(self._layouts) >= _MAX_LAYOUTS:
             self._layouts.clear()
-        layout = self._layouts[key] = _layout_bytes(record)
+        layout = self._layouts[key] = _layout_bytes(record, self._keep_bytes)
         return layout
 
 

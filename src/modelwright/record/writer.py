@@ -22,7 +22,7 @@ from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.core.prediction import GapRecord, PredictionRecord, Record
 from modelwright.record.frames import footer_payload, frame, segment_header
 from modelwright.record.open_segment import Frame, OpenSegment, sync_directory
-from modelwright.record.payload import Encoder
+from modelwright.record.payload import MAX_BYTES, Encoder
 
 SYNC_SECONDS = 0.1
 SYNC_BYTES = 2**20
@@ -52,6 +52,8 @@ class SegmentWriter:
         writer_id: letters, digits, ``_`` and ``.``; the first part of the segments' names.
         mode: ``batched`` (synced within 100 ms or 1 MiB) or ``sync`` (synced before ``flush`` returns).
         segment_bytes: size at which a segment is sealed and the next begun.
+        tensor_bytes: numeric tensors of more than two dimensions are kept up to this size; of larger ones, what they
+            were.
         write: writes bytes to a descriptor and returns how many were taken; raises OSError.
         sync: puts a descriptor's bytes on stable storage; raises OSError.
 
@@ -67,6 +69,7 @@ class SegmentWriter:
         writer_id: str,
         mode: str = "batched",
         segment_bytes: int = 16 * 2**20,
+        tensor_bytes: int = MAX_BYTES,
         write: Callable[[int, memoryview], int] = os.write,
         sync: Callable[[int], None] = os.fdatasync,
     ) -> None:
@@ -88,7 +91,7 @@ class SegmentWriter:
             ) from error
         self._directory, self._writer_id, self._limit = directory, writer_id, segment_bytes
         self._write, self._sync = write, sync
-        self._encode = Encoder().encode
+        self._encode = Encoder(tensor_bytes).encode
         self._buffer: list[Frame] = []
         self._sequence = self._number = 0
         self._gap_rows, self._gap_since, self._unlogged, self._retry_at = 0, 0.0, 0, 0.0
