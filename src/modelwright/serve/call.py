@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.core.errors import ModelwrightError
 from modelwright.core.signature import Signature
 from modelwright.core.version import Role
 
@@ -28,7 +29,8 @@ class PredictCall:
     ``limit`` is the moment (``time.perf_counter``) at which the caller has given up; ``priority`` orders the waiting
     requests of one caller, 1 first and :data:`MAX_PRIORITY` last; ``retry`` marks a request that was refused or lost
     before: under pressure it is refused first; ``finite`` tells that no number is infinite, or NaN but where
-    ``nulls`` says so.
+    ``nulls`` says so. ``group`` is the id that decides the arm where it is not the prediction's own: requests of one
+    group meet the same arm, and no other one answers in its place.
     """
 
     model: str
@@ -44,13 +46,15 @@ class PredictCall:
     priority: int = DEFAULT_PRIORITY
     retry: bool = False
     finite: bool = False
+    group: str = ""
 
 
 @dataclass(slots=True)
 class Answer:
     """One answer; ``outputs`` hold the tensors asked for, in that order. ``duration`` is seconds in the runner.
 
-    ``warnings`` are what the model's input policy reports (:class:`~modelwright.core.signature.InputPolicy`).
+    ``warnings`` are what the model's input policy reports (:class:`~modelwright.core.signature.InputPolicy`);
+    ``row_errors`` the rows that failed by themselves, where the caller asked for that (:mod:`.each_row`).
     """
 
     model: str
@@ -62,3 +66,4 @@ class Answer:
     duration: float
     signature: Signature
     warnings: tuple[str, ...] = ()
+    row_errors: Mapping[int, ModelwrightError] = field(default_factory=dict)

@@ -127,11 +127,11 @@ class Plane:
             call.prediction_id = new_prediction_id()
         elif len(call.prediction_id) > MAX_ID_LENGTH:
             raise BadInputError("serve.id-too-long", f"The id has more than {MAX_ID_LENGTH} characters.")
-        arm = route.pinned(call.version) if call.version else route.pick(call.prediction_id)
+        arm = route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
         try:
             ticket = _ticket(arm, call, done)
         except BadInputError as error:
-            if arm.role != "canary":
+            if arm.role != "canary" or call.group:
                 raise
             canary, arm = arm, route.champion
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
@@ -235,7 +235,7 @@ class Plane:
     def _stand_in(self, ticket: Ticket) -> bool:
         """A failing canary costs its caller nothing: the champion answers. False where there is none any more."""
         route = self._routes.get(ticket.call.model)
-        if route is None:
+        if route is None or ticket.call.group:
             return False
         try:
             self._driver.put(_ticket(route.champion, ticket.call, ticket.done))

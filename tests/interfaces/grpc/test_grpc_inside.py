@@ -1,9 +1,11 @@
 """What happens when the log breaks, a token is revoked, a caller leaves or a message is not one."""
 
+import json
 import queue
 import socket
 import threading
 import time
+from functools import partial
 
 import grpc
 import numpy as np
@@ -198,3 +200,33 @@ def test_many_callers_at_once_get_their_own_answers(inside, function_package):
         calls = [server.stub.ModelInfer.future(request(float(number)), timeout=30) for number in range(500)]
         told = [one.result(30).outputs[0].contents.fp64_contents[0] for one in calls]
         assert told == (np.arange(500) * 2.0).tolist()
+
+
+def test_rows_fail_by_themselves_where_the_caller_asks_for_that(inside, function_package):
+    package, _ = function_package()
+
+    def positive(inputs):
+        if (inputs["x"] < 0).any():
+            raise ValueError("negative")
+        return {"y": inputs["x"]}
+
+    def asked(*numbers):
+        made = request(rows=len(numbers), id="ab")
+        made.inputs[0].contents.fp64_contents[:] = numbers
+        made.parameters["row_errors"].bool_param = True
+        return made
+
+    with inside((package, positive)) as server:
+        talk = Talk(server.stub)
+        for answer in (
+            server.stub.ModelInfer(asked(4.0, -1.0, 9.0), timeout=30),
+            talk.ask(asked(4.0, -1.0, 9.0)).infer_response,
+        ):
+            np.testing.assert_array_equal(answer.outputs[0].contents.fp64_contents, [4.0, np.nan, 9.0])
+            (error,) = json.loads(answer.parameters["row_errors"].string_param)
+            assert (error["row"], error["code"]) == (1, "serve.model-rejected-input")
+        assert {record.prediction_id for record in server.sink.records} == {"ab.0", "ab.1", "ab.2"}
+        every = partial(server.stub.ModelInfer, asked(-4.0, -1.0), timeout=30)
+        assert refused(every) == (grpc.StatusCode.INVALID_ARGUMENT, "serve.model-rejected-input")
+        assert "rejected its input" in talk.ask(asked(-4.0)).error_message
+        talk.close()

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import string
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from modelwright.core.errors import ModelwrightError, UnavailableError
 from modelwright.core.statuses import HTTP_STATUS
-from modelwright.interfaces.grpc.asking import Asker
+from modelwright.interfaces.grpc.asking import Asker, Done
 from modelwright.interfaces.grpc.describe import Parse
 from modelwright.interfaces.grpc.guard import Shared, Waiting, actor_of, fail, in_time, read, told
 from modelwright.interfaces.grpc.messages import message
-from modelwright.interfaces.grpc.translate import fill, parameter, to_call
+from modelwright.interfaces.grpc.translate import by_row, fill, parameter, to_call
 from modelwright.interfaces.grpc.wire import Call, Unary
+from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.lane import Ticket
+from modelwright.serve.several import submit_all
 
 _VISIBLE = string.digits + string.ascii_letters + string.punctuation + " "
 
@@ -44,13 +46,53 @@ class Inference:
             request = read(parse, data)
             model = request.model_name
             asked = self._call(request, actor.subject, began, call)
-            ticket = self._asker.submit(asked, partial(self._answered, call, request, began))
+            done = partial(self._answered, call, request, began)
+            tickets = self._submit_rows(request, asked, done) if by_row(request) else [self._asker.submit(asked, done)]
         except asyncio.CancelledError:
             return
         except Exception as failure:  # noqa: BLE001 - the caller is told
             fail(call, self._failed(failure, model, began))
         else:
-            call.on_cancel = partial(_drop, ticket)
+            call.on_cancel = partial(_drop, tickets)
+
+    def _submit_rows(self, request: Any, asked: PredictCall, done: Done) -> list[Ticket]:
+        """A call for each row, answered together."""
+        calls = self._rows(request, asked)
+        tickets: list[Ticket] = []
+        submit_all(
+            calls,
+            lambda call, then: tickets.append(self._asker.submit(call, then)),
+            lambda outcomes: done(self._joined(calls, outcomes)),
+        )
+        return tickets
+
+    async def _ask_rows(self, request: Any, asked: PredictCall) -> Answer:
+        """The same in a stream."""
+        calls = self._rows(request, asked)
+        outcome = self._joined(calls, await asyncio.gather(*map(self._outcome, calls)))
+        if isinstance(outcome, ModelwrightError):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, call: PredictCall) -> Answer | ModelwrightError:
+        try:
+            return await self._asker.ask(call)
+        except ModelwrightError as error:
+            return error
+
+    def _rows(self, request: Any, asked: PredictCall) -> list[PredictCall]:
+        return each_row.split(asked, self._shared.plane.route(request.model_name).champion.loaded)
+
+    def _joined(
+        self, calls: Sequence[PredictCall], outcomes: Sequence[Answer | ModelwrightError]
+    ) -> Answer | ModelwrightError:
+        try:
+            answer = each_row.join(calls, outcomes)
+        except ModelwrightError as error:
+            return error
+        for failed in answer.row_errors.values():
+            self._shared.count_error(failed.code)
+        return answer
 
     def _answered(self, call: Call, request: Any, began: float, outcome: Answer | ModelwrightError) -> None:
         if call.cancelled():
@@ -86,7 +128,8 @@ class Inference:
         began, response = time.perf_counter(), self._streamed_response()
         inner = response.infer_response
         try:
-            answer = await self._asker.ask(self._call(request, actor, began, call))
+            asked = self._call(request, actor, began, call)
+            answer = await (self._ask_rows(request, asked) if by_row(request) else self._asker.ask(asked))
             fill(self._shared, answer, request, inner)
             inner.parameters["modelwright-prediction-id"].string_param = answer.prediction_id
             if answer.warnings:
@@ -122,8 +165,9 @@ class Inference:
         self._shared.observe(series, status, time.perf_counter() - began)
 
 
-def _drop(ticket: Ticket) -> None:
-    ticket.cancelled = True
+def _drop(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.cancelled = True
 
 
 def _ascii(text: str) -> str:

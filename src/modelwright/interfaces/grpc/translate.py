@@ -11,6 +11,7 @@ from modelwright.core.errors import BadInputError
 from modelwright.core.signature import DATATYPES
 from modelwright.interfaces.grpc import tensors
 from modelwright.interfaces.grpc.guard import Shared
+from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.classification import classify
 from modelwright.serve.validate import datatype_of
@@ -25,11 +26,16 @@ def parameter(request: Any, name: str) -> Any:
     return getattr(given, chosen) if chosen else None
 
 
+def by_row(request: Any) -> bool:
+    """Whether rows may fail by themselves."""
+    return bool(request.parameters) and parameter(request, "row_errors") is True
+
+
 def to_call(shared: Shared, request: Any, actor: str) -> PredictCall:
     """The call that a request asks for.
 
-    Only the parameter ``event_time`` is ours. Every other one, those that Triton reserves among them (``sequence_id``,
-    ``priority``, ``timeout``, ``triton_*``, ...), is taken and left alone.
+    Only the parameters ``event_time`` and ``row_errors`` are ours. Every other one, those that Triton reserves among
+    them (``sequence_id``, ``priority``, ``timeout``, ``triton_*``, ...), is taken and left alone.
 
     Raises:
         BadInputError: the request contradicts itself.
@@ -115,6 +121,8 @@ def fill(shared: Shared, answer: Answer, request: Any, response: Any) -> None:
     if request.outputs:
         for name, count in _class_counts(request).items():
             outputs = {**outputs, name: classify(outputs[name], count, answer.signature.classes)}
+    if by_row(request):
+        response.parameters["row_errors"].string_param = each_row.in_words(answer)
     names = {name: datatype_of(tensor) for name, tensor in outputs.items()}
     raw = bool(request.raw_input_contents) or not all(map(tensors.typed, names.values()))
     response.model_name, response.model_version, response.id = answer.model, answer.version, request.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import quote
@@ -10,12 +10,13 @@ from urllib.parse import quote
 import msgspec
 
 from modelwright.core.about import __version__
-from modelwright.core.errors import BadInputError
+from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.signature import TensorSpec
 from modelwright.interfaces.http import infer, instances, truth
-from modelwright.interfaces.http.message import JSON, Asked, Logged, Reply, Request, json_reply
+from modelwright.interfaces.http.message import JSON, Asked, AskedAll, Logged, Reply, Request, json_reply
 from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
-from modelwright.serve.call import Answer
+from modelwright.serve import each_row
+from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.describe import PLATFORM, configuration, statistics
 from modelwright.serve.plane import Plane
 from modelwright.serve.route import LiveArm
@@ -108,7 +109,7 @@ def model_statistics(context: Context, request: Request) -> Reply:
     return json_reply({"model_stats": statistics(context.plane, named.get("model", ""), named.get("version", ""))})
 
 
-def predict(context: Context, request: Request) -> Asked:
+def predict(context: Context, request: Request) -> Asked | AskedAll:
     """Inference."""
     model, version = request.parameters["model"], request.parameters.get("version", "")
     arm = _arm(context, request)  # an unknown model is said to be so, whatever the body holds
@@ -122,7 +123,22 @@ def predict(context: Context, request: Request) -> Asked:
         decoded = infer.decode_raw(model, version, specs, body, actor=actor, received_at=at)
     else:
         decoded = infer.decode(model, version, body, json_length, actor=actor, received_at=at)
+    if decoded.row_errors:
+        calls = each_row.split(decoded.call, arm.loaded)
+        return AskedAll(calls, partial(_inferred_by_row, context, decoded, calls))
     return Asked(decoded.call, partial(_inferred, context, decoded))
+
+
+def _inferred_by_row(
+    context: Context,
+    decoded: infer.Decoded,
+    calls: Sequence[PredictCall],
+    outcomes: Sequence[Answer | ModelwrightError],
+) -> Reply:
+    answer = each_row.join(calls, outcomes)
+    for error in answer.row_errors.values():
+        context.metrics.count_error(error.code)
+    return _inferred(context, decoded, answer)
 
 
 def _inferred(context: Context, decoded: infer.Decoded, answer: Answer) -> Reply:

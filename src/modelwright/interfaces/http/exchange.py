@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from modelwright.core.errors import BadInputError, InternalError, ModelwrightError
+from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.interfaces.http.message import Reply, Request
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.lane import Ticket
+from modelwright.serve.several import submit_all
 from modelwright.serve.turn import Turn
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT = b"modelwright-timeout-ms"
 _ATTEMPT = b"x-envoy-attempt-count"
-_PENDING = InternalError("http.internal", "The request has no outcome yet.")
 
 
 class Client(Protocol):
@@ -74,21 +73,7 @@ class Exchange:
         done: Callable[[Sequence[Answer | ModelwrightError]], object],
     ) -> None:
         """Submit several calls (at least one); ``done`` gets the outcome of each, in their order, with the last one."""
-        outcomes: list[Answer | ModelwrightError] = [_PENDING] * len(calls)
-        left = len(calls)
-
-        def settle(index: int, outcome: Answer | ModelwrightError) -> None:
-            nonlocal left
-            outcomes[index] = outcome
-            left -= 1
-            if not left:
-                done(outcomes)
-
-        for index, call in enumerate(calls):
-            try:
-                self.ask(turn, call, seconds, partial(settle, index))
-            except ModelwrightError as error:
-                settle(index, error)
+        submit_all(calls, lambda call, settle: self.ask(turn, call, seconds, settle), done)
 
     def cancel(self) -> None:
         """The client is gone: what has not begun is not run."""

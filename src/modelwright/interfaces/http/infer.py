@@ -16,6 +16,7 @@ from modelwright.core.errors import BadInputError
 from modelwright.core.signature import DATATYPES, TensorSpec
 from modelwright.interfaces.http import tensors
 from modelwright.interfaces.http.parameters import NO_WISHES, InferOutput, Parameter, schedule, wishes
+from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.classification import classify
 from modelwright.serve.validate import datatype_of
@@ -60,7 +61,8 @@ _plain_decoder = msgspec.json.Decoder(PlainRequest)
 class Decoded:
     """A decoded request: the call, the id to echo, and how the caller wants which output.
 
-    ``binary`` tells whether in binary, ``classes`` how many of the best classes of each row instead of the tensor.
+    ``binary`` tells whether in binary, ``classes`` how many of the best classes of each row instead of the tensor,
+    ``row_errors`` whether rows may fail by themselves.
     """
 
     call: PredictCall
@@ -68,6 +70,7 @@ class Decoded:
     binary_default: bool
     binary: Mapping[str, bool]
     classes: Mapping[str, int]
+    row_errors: bool = False
 
 
 def decode(
@@ -109,7 +112,8 @@ def decode(
     if "event_time" in parameters:
         call.event_time = event_time(parameters["event_time"])
     call.limit, call.priority = schedule(parameters)
-    return Decoded(call, request.id, parameters.get("binary_data_output") is True, binary, classes)
+    as_binary, by_row = parameters.get("binary_data_output") is True, parameters.get("row_errors") is True
+    return Decoded(call, request.id, as_binary, binary, classes, by_row)
 
 
 def _decode_any(
@@ -221,12 +225,24 @@ def encode(decoded: Decoded, answer: Answer, prefix: bytes) -> tuple[bytes, int 
             tails.append(raw)
             items.append(b'%b"parameters":{"binary_data_size":%d}}' % (head, len(raw)))
         else:
-            items.append(b'%b"data":%b}' % (head, tensors.encode_json(name, tensor)))
+            data = _with_gaps(name, tensor, answer) if answer.row_errors else tensors.encode_json(name, tensor)
+            items.append(b'%b"data":%b}' % (head, data))
     echo = b"" if decoded.echo_id is None else b'"id":%b,' % msgspec.json.encode(decoded.echo_id)
+    if decoded.row_errors:
+        echo += b'"parameters":%b,' % msgspec.json.encode({"row_errors": each_row.in_words(answer)})
     text = b'%b%b"outputs":[%b]}' % (prefix, echo, b",".join(items))
     if not tails:
         return text, None
     return b"".join((text, *tails)), len(text)
+
+
+def _with_gaps(name: str, tensor: NDArray[Any], answer: Answer) -> bytes:
+    """The data with null for every element of a row that failed."""
+    whole = np.array([row not in answer.row_errors for row in range(answer.rows)])
+    values = np.full(tensor.shape, None, dtype=object)
+    good = tensor[whole]
+    values[whole] = np.array(msgspec.json.decode(tensors.encode_json(name, good)), dtype=object).reshape(good.shape)
+    return msgspec.json.encode(values.reshape(-1).tolist())
 
 
 def opening(model: str, version: str) -> bytes:

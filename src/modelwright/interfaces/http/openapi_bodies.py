@@ -81,6 +81,7 @@ INFER_PARAMETERS: Schema = object_of(
             "maximum": MAX_PRIORITY,
             "description": "1 goes first among the caller's waiting requests; 0: the usual one.",
         },
+        "row_errors": {"type": "boolean", "description": "Bad rows fail by themselves; the answer names them."},
         "binary_data_output": {"type": "boolean", "description": "All outputs as binary tensors after the JSON."},
     },
 )
