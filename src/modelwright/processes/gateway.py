@@ -208,9 +208,15 @@ class Gateway:
             self._server.metrics.observe,
             self._server.metrics.count_error,
         )
-        limit = self._settings.max_body_bytes
-        pem = tls.pem_of(self._settings)
-        server = await start(shared, address, max_message_bytes=limit, tls=pem, reuse_port=supervised)
+        settings = self._settings
+        server = await start(
+            shared,
+            address,
+            max_message_bytes=settings.max_body_bytes,
+            max_streams=settings.max_connections,
+            tls=tls.pem_of(settings),
+            reuse_port=supervised,
+        )
         _logger.info("grpc", extra={"grpc": address})
         return server
 

@@ -118,7 +118,7 @@ class Inside:
             observe=lambda *seen: self.observed.append(seen),
             count_error=lambda code: self.errors.update([code]),
         )
-        running = await start(shared, self.address, max_message_bytes=2**20)
+        running = await start(shared, self.address, max_message_bytes=2**20, max_streams=3)
         self._started.set()
         await self._stop.wait()
         await running.stop(30)

@@ -81,7 +81,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_is_not_run(packaged):
         )
         with socket.create_server(("127.0.0.1", 0)) as probe:
             address = f"127.0.0.1:{probe.getsockname()[1]}"
-        running = await start(shared, address, max_message_bytes=2**20)
+        running = await start(shared, address, max_message_bytes=2**20, max_streams=3)
         with triton.InferenceServerClient(address) as client:
             told = await asyncio.to_thread(
                 ask_many, lambda row: client.infer("times", [row], client_timeout=DEADLINE_SECONDS)

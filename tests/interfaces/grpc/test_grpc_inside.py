@@ -230,3 +230,21 @@ def test_rows_fail_by_themselves_where_the_caller_asks_for_that(inside, function
         assert refused(every) == (grpc.StatusCode.INVALID_ARGUMENT, "serve.model-rejected-input")
         assert "rejected its input" in talk.ask(asked(-4.0)).error_message
         talk.close()
+
+
+def test_streams_are_bounded_and_one_that_ends_makes_room(inside, function_package):
+    with inside(function_package()) as server:
+        talks = [Talk(server.stub) for _ in range(3)]
+        for talk in talks:
+            assert not talk.ask(request()).error_message
+        assert refused(lambda: Talk(server.stub).ask(request())) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "grpc.too-many-streams",
+        )
+        assert server.stub.ModelInfer(request(), timeout=30).outputs
+        talks[0].close()
+        assert list(talks[0]._answers) == []
+        again = Talk(server.stub)
+        assert not again.ask(request()).error_message
+        for talk in (again, *talks[1:]):
+            talk.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +15,13 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import BadInputError, DeadlineError, InternalError, ModelwrightError
+from modelwright.core.errors import (
+    BadInputError,
+    DeadlineError,
+    InternalError,
+    ModelwrightError,
+    UnavailableError,
+)
 from modelwright.interfaces.grpc.describe import Parse
 from modelwright.interfaces.grpc.wire import Call
 from modelwright.serve.plane import Plane
@@ -151,6 +158,7 @@ def unary(
 
 
 def stream(
+    waiting: Waiting,
     answers: Callable[[Parse, Call], AsyncIterator[Any]],
 ) -> Callable[[Parse], Callable[[Call], Coroutine[Any, Any, None]]]:
     """A call that answers more than once; an error that it lets out ends the stream with its status."""
@@ -158,8 +166,9 @@ def stream(
     def bind(parse: Parse) -> Callable[[Call], Coroutine[Any, Any, None]]:
         async def serve(call: Call) -> None:
             try:
-                async for response in answers(parse, call):
-                    await call.write(response.SerializeToString())
+                with waiting.one_more():
+                    async for response in answers(parse, call):
+                        await call.write(response.SerializeToString())
             except Exception as failure:  # noqa: BLE001 - the caller is told
                 fail(call, told(failure))
             else:
@@ -171,11 +180,35 @@ def stream(
 
 
 class Waiting:
-    """The streams that wait for their client: a server that stops ends them rather than wait for them."""
+    """The streams that are open. A server that stops ends those that wait for their client rather than wait for them.
 
-    def __init__(self) -> None:
+    Args:
+        most: streams at once; each holds a task and what it reads.
+    """
+
+    def __init__(self, most: int) -> None:
         self.closing = False
+        self._most, self._open = most, 0
         self._idle: set[asyncio.Task[Any]] = set()
+
+    @contextlib.contextmanager
+    def one_more(self) -> Iterator[None]:
+        """While a stream is open.
+
+        Raises:
+            UnavailableError: ``grpc.too-many-streams``.
+        """
+        if self._open >= self._most:
+            raise UnavailableError(
+                "grpc.too-many-streams",
+                f"{self._most} streams are open here already.",
+                fix="Try again later, or send the requests one by one.",
+            )
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     def close(self) -> None:
         """End every wait, now and from now on."""

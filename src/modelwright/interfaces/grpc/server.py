@@ -26,7 +26,7 @@ class Service:
     """The calls of the protocol. All run on the event loop's thread, the one that owns the plane."""
 
     def __init__(self, shared: Shared, waiting: Waiting) -> None:
-        self._shared = shared
+        self._shared, self._waiting = shared, waiting
         self._catalog, self._inference = Catalog(shared.plane), Inference(shared, waiting)
 
     def routes(self) -> Routes:
@@ -44,7 +44,10 @@ class Service:
         }
         calls: dict[str, Callable[[Parse], Any]] = {n: unary(self._shared, None, call) for n, call in health.items()}
         calls |= {name: unary(self._shared, "predict", call) for name, call in others.items()}
-        calls |= {"ModelInfer": self._inference.unary, "ModelStreamInfer": stream(self._inference.stream)}
+        calls |= {
+            "ModelInfer": self._inference.unary,
+            "ModelStreamInfer": stream(self._waiting, self._inference.stream),
+        }
         return INFERENCE.routes(POOL, "GRPCInferenceService", calls)
 
     def _server_live(self, _request: Any) -> Any:
@@ -79,6 +82,7 @@ async def start(
     address: str,
     *,
     max_message_bytes: int,
+    max_streams: int,
     tls: tuple[bytes, bytes, bytes | None] | None = None,
     reuse_port: bool = False,
 ) -> Running:
@@ -88,13 +92,14 @@ async def start(
         shared: what answers.
         address: where.
         max_message_bytes: largest request.
+        max_streams: streams that may be open at once.
         tls: PEM of the certificate chain, of its key, and of the authority whose clients are taken (None: any client).
         reuse_port: share the address with other processes of this server (SO_REUSEPORT).
 
     Raises:
         BadInputError: ``serve.port-taken``.
     """
-    waiting = Waiting()
+    waiting = Waiting(max_streams)
     unary_calls: dict[bytes, Unary] = {}
     streams: dict[bytes, Stream] = {}
     services = [Service(shared, waiting).routes(), Health(shared, waiting).routes()]

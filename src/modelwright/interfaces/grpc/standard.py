@@ -28,7 +28,9 @@ class Health:
     def routes(self) -> Routes:
         """The service as the transport wants it."""
         return HEALTH.routes(
-            POOL, "Health", {"Check": unary(self._shared, None, self._check), "Watch": stream(self._watch)}
+            POOL,
+            "Health",
+            {"Check": unary(self._shared, None, self._check), "Watch": stream(self._waiting, self._watch)},
         )
 
     def _check(self, request: Any) -> Any:
@@ -68,7 +70,7 @@ class Reflection:
 
     def routes(self) -> Routes:
         """The service as the transport wants it."""
-        return self._file.routes(POOL, "ServerReflection", {"ServerReflectionInfo": stream(self._info)})
+        return self._file.routes(POOL, "ServerReflection", {"ServerReflectionInfo": stream(self._waiting, self._info)})
 
     async def _info(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
         async for request in self._waiting.each(parse, call):
