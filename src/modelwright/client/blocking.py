@@ -109,7 +109,7 @@ class Client:
             outputs: names of the output tensors wanted; None: all.
             id: the prediction's id, at most 128 characters; empty: one is made. A retry has the same one.
             event_time: when the event was: Unix seconds, ISO 8601 text or a datetime; None: now.
-            deadline: seconds for this call with its retries; the server is told, and does not work for who has given up.
+            deadline: seconds for this call with its retries; the server is told, and drops the call then too.
             priority: 1 (first) to 10 among this caller's waiting requests; 0: the usual one.
 
         Raises:
@@ -143,8 +143,8 @@ class Client:
 
         Args:
             model: its name.
-            ids: one prediction's id, or a sequence of ids; an id that stands there several times is one prediction of as
-                many rows, in their order.
+            ids: one prediction's id, or a sequence of ids; an id that stands there several times is one prediction of
+                as many rows, in their order.
             values: for one id its value, or its values in row order; for a sequence one for each.
             event_time: when it became known: Unix seconds, ISO 8601 text or a datetime; None: now.
             deadline: seconds for the call.

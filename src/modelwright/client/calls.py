@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ _KEPT = 1024  # descriptions of models
 _STALE = frozenset(
     {"unknown-input", "missing-input", "wrong-datatype", "wrong-shape", "missing-value", "unknown-output"}
 )
-_random = random.SystemRandom()
+_random = random.Random()  # noqa: S311 - ids need be unique, not secret
+os.register_at_fork(after_in_child=_random.seed)
 
 
 class _ModelList(msgspec.Struct):

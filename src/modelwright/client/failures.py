@@ -118,8 +118,9 @@ def unexpected(url: str, what: str) -> InternalError:
 
 def warnings_of(reply: Reply) -> tuple[str, ...]:
     """What the model's input policy reports."""
-    text = reply.text(b"modelwright-warnings")
-    return tuple(unquote(one) for one in text.split(", ")) if text else ()
+    if b"modelwright-warnings" not in reply.headers:
+        return ()
+    return tuple(unquote(one) for one in reply.text(b"modelwright-warnings").split(", "))
 
 
 def _json(body: bytes) -> Any:

@@ -88,7 +88,7 @@ def _tensor(spec: TensorSpec, value: Any) -> Tensor:
         )
     array = value if isinstance(value, np.ndarray) else _array(spec, value)
     nulls = None
-    if expected == object:
+    if expected.kind == "O":
         array, nulls = _texts(array)
     elif array.dtype != expected:
         array = _cast(spec, array, expected)

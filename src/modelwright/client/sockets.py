@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -15,13 +16,14 @@ from modelwright.client.address import Address
 from modelwright.client.failures import late, lost, not_http, unreachable
 from modelwright.client.wire import Lost, Reader, Reply
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
+_TIMEVAL = struct.Struct("@ll")
 
 
 class _Connection:
     """One connection; ``used`` tells that it has carried an answer."""
 
-    __slots__ = ("reader", "socket", "used")
+    __slots__ = ("_allowed", "_secure", "reader", "socket", "used")
 
     def __init__(self, address: Address, limit: float) -> None:
         plain = socket.create_connection((address.host, address.port), timeout=_left(limit))
@@ -33,15 +35,21 @@ class _Connection:
             plain.close()
             raise
         self.reader, self.used = Reader(), False
+        self._secure, self._allowed = context is not None, 0.0
+        if not self._secure:
+            self.socket.settimeout(None)
 
     def ask(self, data: bytes, limit: float) -> Reply | None:
-        """The answer; None where the connection ended before it did."""
-        self.socket.settimeout(_left(limit))
+        """The answer; None where the connection ended before it did.
+
+        Raises:
+            TimeoutError, BlockingIOError: the moment ``limit`` has come.
+        """
+        self._allow(limit)
         # A server that refuses a long body answers and closes before it has read it: the answer is there all the same.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
         while True:
-            self.socket.settimeout(_left(limit))
             part = self.socket.recv(_CHUNK)
             if not part:
                 return self.reader.end()
@@ -49,6 +57,22 @@ class _Connection:
             if reply is not None:
                 self.used = True
                 return reply
+            self._allow(limit)
+
+    def _allow(self, limit: float) -> None:
+        """Let the next operation take what is left of the time, to one in a hundred.
+
+        The system keeps the time itself, and is told only of a new one: with a timeout of Python's every operation
+        would cost a second system call.
+        """
+        left = _left(limit)
+        if self._secure:
+            self.socket.settimeout(left)
+        elif not 0.99 * self._allowed < left <= self._allowed:
+            self._allowed = left
+            moment = _TIMEVAL.pack(int(left), int(left % 1 * 1e6) + 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, moment)
 
 
 class SocketPool:
@@ -63,13 +87,12 @@ class SocketPool:
         if self._process != os.getpid():
             self._reset()  # the connections belong to the parent of this process
         started = time.monotonic()
-        places = self._places
-        if not places.acquire(timeout=max(0.0, limit - started)):
+        if not self._take_place(limit - started):
             return late(self._address.url, limit - started)
         try:
             return self._exchange(data, started, limit)
         finally:
-            places.release()
+            self._give_place()
 
     def close(self) -> None:
         """Close what is idle."""
@@ -78,8 +101,42 @@ class SocketPool:
 
     def _reset(self) -> None:
         self._idle: deque[_Connection] = deque()
-        self._places = threading.BoundedSemaphore(self._size)
+        self._lock, self._free = threading.Lock(), self._size
+        self._waiting: deque[threading.Lock] = deque()
         self._process = os.getpid()
+
+    def _take_place(self, seconds: float) -> bool:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        try:
+            if turn.acquire(timeout=max(0.0, seconds)):
+                return True
+        except BaseException:
+            self._leave(turn)
+            raise
+        self._leave(turn)
+        return False
+
+    def _leave(self, turn: threading.Lock) -> None:
+        """Stop waiting; a place that came in the meantime goes to the next."""
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return
+        self._give_place()
+
+    def _give_place(self) -> None:
+        """Hand the place on to who has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
 
     def _exchange(self, data: bytes, started: float, limit: float) -> Reply | Lost:
         while True:
@@ -90,7 +147,7 @@ class SocketPool:
                 except IndexError:
                     connection = _Connection(self._address, limit)
                 reply = connection.ask(data, limit)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 outcome: Reply | Lost = late(self._address.url, limit - started)
             except httptools.HttpParserError:
                 outcome = not_http(self._address.url)

@@ -1,4 +1,4 @@
-"""A call as steps: what to send, how long to wait. Who takes the steps, with threads or with asyncio, is not known here."""
+"""A call as steps: what to send, how long to wait. Who takes them, with threads or with asyncio, is not known here."""
 
 from __future__ import annotations
 

@@ -47,14 +47,15 @@ def described_columns(signature: Signature) -> str:
 
     The protocol's metadata knows tensors only; its ``properties`` map text to text.
     """
-    if not signature.features and not signature.classes:
+    inputs = {spec.name: spec.features for spec in signature.inputs if spec.features}
+    if not (signature.features or signature.classes or inputs):
         return ""
     said = {
         "features": [
             {"name": one.name, "kind": one.kind, "nullable": one.nullable, "null_as": one.null_as}
             for one in signature.features
         ],
-        "inputs": {spec.name: spec.features for spec in signature.inputs if spec.features},
+        "inputs": inputs,
         "task": signature.task,
         "classes": signature.classes,
         "label_output": signature.label_output,
