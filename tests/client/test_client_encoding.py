@@ -35,7 +35,7 @@ def ask(datatype, array, *, binary):
     body, length = encode(
         tensors(model, {"x": array}), identity="i", outputs=None, parameters={"priority": 1}, binary=binary
     )
-    return infer.decode("m", "", body, length, actor="", received_at=0.0).call
+    return infer.decode("m", "", b"".join(body), length, actor="", received_at=0.0).call
 
 
 @given(columns())
@@ -73,7 +73,7 @@ def test_answers_come_back_bit_for_bit(column, binary):
         array = np.where(np.isfinite(array), array, 0).astype(array.dtype)
     items = [Tensor("x", datatype, array)]
     body, length = encode(items, identity="i", outputs=None, parameters={}, binary=binary)
-    _, found = decode(body.replace(b'"inputs"', b'"outputs"', 1), None if length is None else length + 1)
+    _, found = decode(b"".join(body).replace(b'"inputs"', b'"outputs"', 1), None if length is None else length + 1)
     assert found["x"].dtype == array.dtype
     np.testing.assert_array_equal(found["x"], array)
 

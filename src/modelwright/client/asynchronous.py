@@ -161,7 +161,7 @@ class AsyncClient:
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]  # a generator's value has its type
             if isinstance(step, Send):
-                outcome = await self._pool.exchange(step.data, step.limit)
+                outcome = await self._pool.exchange(step.parts, step.limit)
             else:
                 await asyncio.sleep(step.seconds)
                 outcome = None

@@ -163,7 +163,7 @@ class Client:
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]  # a generator's value has its type
             if isinstance(step, Send):
-                outcome = self._pool.exchange(step.data, step.limit)
+                outcome = self._pool.exchange(step.parts, step.limit)
             else:
                 time.sleep(step.seconds)
                 outcome = None

@@ -81,7 +81,7 @@ class Calls:
         started, limit = self._span(None)
         reply = yield from self._exchanges.exchange(Request(b"GET", "/v1/models"), started, limit)
         if reply.status == 404:  # a server that does not speak KServe's first protocol
-            request = Request(b"POST", "/v2/repository/index", b"{}", JSON)
+            request = Request(b"POST", "/v2/repository/index", [b"{}"], JSON)
             reply = yield from self._exchanges.fetch(request, started, limit)
             rows = self._decoded(reply, list[dict[str, Any]])
             return sorted({str(row.get("name", "")) for row in rows if row.get("state", "READY") == "READY"})
@@ -131,7 +131,7 @@ class Calls:
         started, limit = self._span(deadline)
         accepted = 0
         for body in truth_bodies(model, ids, values, _moment(event_time)):
-            request = Request(b"POST", "/record/truth", body, JSON)
+            request = Request(b"POST", "/record/truth", [body], JSON)
             reply = yield from self._exchanges.fetch(request, started, limit)
             accepted += self._decoded(reply, _Accepted).accepted
         return accepted

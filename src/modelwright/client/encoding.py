@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from modelwright.client.model import dtype_of
 from modelwright.client.rows import Tensor
+from modelwright.client.wire import Buffer, size_of
 from modelwright.core.signature import DATATYPES
 
+_COPIED = 1 << 12  # what is shorter is not worth a view
 _LENGTH = struct.Struct("<I")
 Parameters = Mapping[str, str | int | float | bool]
 
@@ -48,18 +51,19 @@ def encode(
     outputs: Sequence[str] | None,
     parameters: Parameters,
     binary: bool,
-) -> tuple[bytes, int | None]:
-    """The body of a request, and the length of its JSON where tensors follow it.
+) -> tuple[list[Buffer], int | None]:
+    """The parts of a request's body, and the length of its JSON where tensors follow it.
 
     A text that is missing goes as ``null`` in JSON: binary tensors cannot say it.
     """
-    items, tails = [], []
+    items: list[bytes] = []
+    tails: list[Buffer] = []
     for tensor in inputs:
         head = b"%b%b]," % (_head(tensor.name, tensor.datatype), ",".join(map(str, tensor.array.shape)).encode())
         if binary and tensor.nulls is None:
             raw = encode_binary(tensor.array)
             tails.append(raw)
-            items.append(b'%b"parameters":{"binary_data_size":%d}}' % (head, len(raw)))
+            items.append(b'%b"parameters":{"binary_data_size":%d}}' % (head, size_of(raw)))
         else:
             items.append(b'%b"data":%b}' % (head, _json_data(tensor)))
     text = b'{"id":%b,"inputs":[%b]%b}' % (
@@ -68,8 +72,8 @@ def encode(
         _wishes(outputs, parameters, binary),
     )
     if not binary:
-        return text, None
-    return b"".join((text, *tails)), len(text)
+        return [text], None
+    return [text, *tails], len(text)
 
 
 def decode(body: bytes, json_length: int | None) -> tuple[InferAnswer, dict[str, NDArray[Any]]]:
@@ -96,10 +100,12 @@ def decode(body: bytes, json_length: int | None) -> tuple[InferAnswer, dict[str,
     return answer, tensors
 
 
-def encode_binary(array: NDArray[Any]) -> bytes:
+def encode_binary(array: NDArray[Any]) -> Buffer:
     """Little-endian, row-major; a text behind its length."""
     if array.dtype.kind != "O":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        if array.nbytes < _COPIED or sys.byteorder != "little" or not array.flags.c_contiguous:
+            return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        return array.reshape(-1).view(np.uint8).data
     parts: list[bytes] = []
     for value in array.reshape(-1).tolist():
         raw = value if isinstance(value, bytes) else str(value).encode()

@@ -10,16 +10,16 @@ from typing import TypeVar
 
 from modelwright.client.failures import RETRIED, late, refused
 from modelwright.client.retries import Budget, Retries
-from modelwright.client.wire import Lost, Reply, Request, Writer
+from modelwright.client.wire import Buffer, Lost, Reply, Request, Writer
 
 _LATEST = 10**12 - 1  # the longest that the header can say
 
 
 @dataclass(slots=True)
 class Send:
-    """Send ``data`` and give back the answer, or what was lost; ``limit`` is a moment of ``time.monotonic``."""
+    """Send the parts and give back the answer, or what was lost; ``limit`` is a moment of ``time.monotonic``."""
 
-    data: bytes
+    parts: list[Buffer]
     limit: float
 
 
@@ -56,8 +56,8 @@ class Exchanges:
                 raise late(self.url, allowed).error
             if left > 0.99 * allowed:
                 left = allowed  # the same digits each time: servers remember a head that they have seen
-            data = self._writer.write(request, min(max(int(left * 1000), 1), _LATEST), attempt)
-            outcome = yield Send(data, limit)
+            parts = self._writer.write(request, min(max(int(left * 1000), 1), _LATEST), attempt)
+            outcome = yield Send(parts, limit)
             assert outcome is not None
             if isinstance(outcome, Reply) and outcome.status not in RETRIED:
                 return outcome

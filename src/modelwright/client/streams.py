@@ -10,7 +10,7 @@ import httptools
 
 from modelwright.client.address import Address
 from modelwright.client.failures import late, lost, not_http, unreachable
-from modelwright.client.wire import Lost, Reader, Reply
+from modelwright.client.wire import Buffer, Lost, Reader, Reply
 
 
 class _Connection(asyncio.Protocol):
@@ -86,7 +86,7 @@ class StreamPool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._busy = 0
 
-    async def exchange(self, data: bytes, limit: float) -> Reply | Lost:
+    async def exchange(self, parts: list[Buffer], limit: float) -> Reply | Lost:
         """Send a request and wait for its answer, until the moment ``limit`` of ``time.monotonic``."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -98,7 +98,7 @@ class StreamPool:
             async with asyncio.timeout_at(limit):
                 await self._take_place(loop)
                 try:
-                    return await self._exchange(loop, data)
+                    return await self._exchange(loop, b"".join(parts))
                 finally:
                     self._give_place()
         except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httptools
@@ -9,6 +10,7 @@ import httptools
 from modelwright.client.address import Address
 from modelwright.core.errors import BadInputError, ModelwrightError
 
+Buffer = bytes | memoryview
 JSON, BINARY = b"application/json", b"application/octet-stream"
 
 
@@ -35,11 +37,14 @@ class Lost:
 
 @dataclass(slots=True)
 class Request:
-    """What is asked. ``json_length`` is the length of the body's JSON where tensors follow it."""
+    """What is asked. ``json_length`` is the length of the body's JSON where tensors follow it.
+
+    The body is in parts, which may be the caller's own arrays: the largest thing in a request is copied once at most.
+    """
 
     method: bytes
     path: str
-    body: bytes = b""
+    body: Sequence[Buffer] = ()
     content_type: bytes = b""
     json_length: int | None = None
 
@@ -57,8 +62,8 @@ class Writer:
         if token:
             self._fixed += b"authorization: Bearer %b\r\n" % token.encode()
 
-    def write(self, request: Request, milliseconds: int, attempt: int) -> bytes:
-        """The request; ``attempt`` 1 is the first."""
+    def write(self, request: Request, milliseconds: int, attempt: int) -> list[Buffer]:
+        """The parts of the request; ``attempt`` 1 is the first."""
         head = b"%b %b%b HTTP/1.1\r\n%bmodelwright-timeout-ms: %d\r\n" % (
             request.method,
             self._prefix,
@@ -69,15 +74,19 @@ class Writer:
         if attempt > 1:
             head += b"x-envoy-attempt-count: %d\r\n" % attempt
         if request.method == b"GET":
-            return head + b"\r\n"
+            return [head + b"\r\n"]
         if request.json_length is not None:
             head += b"inference-header-content-length: %d\r\n" % request.json_length
-        return b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (
-            head,
-            request.content_type,
-            len(request.body),
-            request.body,
-        )
+        length = sum(map(size_of, request.body))
+        return [
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (head, request.content_type, length),
+            *request.body,
+        ]
+
+
+def size_of(part: Buffer) -> int:
+    """Bytes of a part."""
+    return len(part) if isinstance(part, bytes) else part.nbytes
 
 
 @dataclass(slots=True)
