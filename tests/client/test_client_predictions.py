@@ -87,6 +87,13 @@ def test_columns_of_every_kind_with_a_missing_text(serve, people_package, connec
     assert frame["city_out"].tolist() == ["Bern", "nowhere"]
 
 
+def test_one_row_may_be_a_dictionary_of_values_and_texts_may_be_bytes(serve, people_package, connect, url):
+    client = connect(url(serve(people_package)))
+    one = {"age": 1.5, "visits": 2, "member": False, "city": "Bern"}
+    for city, found in (("Bern", "Bern"), (b"Z\xc3\xbcrich", "Zürich"), (None, "nowhere"), (pd.NA, "nowhere")):
+        assert client.predict("people", one | {"city": city}).outputs["city_out"].tolist() == [[found]]
+
+
 def test_frames_of_polars_and_arrow_tables_are_rows_too(serve, people_package, connect, url):
     polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
     client = connect(url(serve(people_package)))

@@ -97,9 +97,11 @@ def _tensor(spec: TensorSpec, value: Any) -> Tensor:
 
 def _array(spec: TensorSpec, value: Any) -> NDArray[Any]:
     try:
+        if spec.datatype in ("BYTES", "STRING"):
+            return np.asarray(value, dtype=object)
         if spec.shape == (-1, 1) and not _nested(value):
-            return column(value)  # with None for what is missing
-        return np.asarray(value, dtype=object if spec.datatype in ("BYTES", "STRING") else None)
+            return column(value)  # with NaN for what is missing
+        return np.asarray(value)
     except ValueError as error:
         raise BadInputError(
             "client.wrong-shape",
@@ -113,10 +115,11 @@ def _nested(value: Any) -> bool:
 
 
 def _texts(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Texts (or bytes) and where they are missing: None, NaN, ``pandas.NA``."""
     if array.dtype != object:
         return array.astype(object), None
     flat = array.reshape(-1)
-    nulls = missing(flat)
+    nulls = missing(flat) | np.array([type(value).__name__ == "NAType" for value in flat], dtype=bool)
     return array, (nulls.reshape(array.shape) if nulls.any() else None)
 
 
@@ -145,6 +148,8 @@ def _shaped(
     spec: TensorSpec, array: NDArray[Any], nulls: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """[n] as [n, 1] for a column, else a tensor without its first dimension as one row."""
+    if not array.ndim and spec.shape:  # one value is one row
+        array, nulls = array.reshape(1), None if nulls is None else nulls.reshape(1)
     if array.ndim != len(spec.shape) - 1:
         return array, nulls
     shape = (len(array), 1) if spec.shape == (-1, 1) else (1, *array.shape)

@@ -148,14 +148,18 @@ class SocketPool:
             else:
                 self._free += 1
 
+    def _take_idle(self) -> _Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
     def _exchange(self, parts: list[Buffer], started: float, limit: float) -> Reply | Lost:
+        anew = False
         while True:
             connection: _Connection | None = None
             try:
-                try:
-                    connection = self._idle.pop()
-                except IndexError:
-                    connection = _Connection(self._address, limit)
+                connection = (None if anew else self._take_idle()) or _Connection(self._address, limit)
                 reply = connection.ask(parts, limit)
             except (TimeoutError, BlockingIOError):
                 outcome: Reply | Lost = late(self._address.url, limit - started)
@@ -179,6 +183,7 @@ class SocketPool:
             connection.socket.close()
             if isinstance(outcome, Lost) and outcome.again and connection.used:
                 self.close()  # closed by the server while it was idle, as the others may be: it may be in good health
+                anew = True
                 continue
             return outcome
 

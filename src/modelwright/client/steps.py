@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from modelwright.client.failures import RETRIED, late, refused
@@ -85,8 +84,12 @@ class Exchanges:
 def retry_after(reply: Reply) -> float:
     """Seconds that the server asks for (0: none)."""
     text = reply.text(b"retry-after").strip()
+    if not text:
+        return 0.0
     if text.isdigit() and len(text) < 10:
         return float(text)
+    from email.utils import parsedate_to_datetime  # lazy: few servers give a date
+
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, OverflowError):

@@ -132,8 +132,9 @@ class StreamPool:
         self._busy -= 1
 
     async def _exchange(self, loop: asyncio.AbstractEventLoop, data: bytes) -> Reply | Lost:
+        anew = False
         while True:
-            connection = self._take_idle()
+            connection = None if anew else self._take_idle()
             if connection is None:
                 try:
                     connection = await self._connect(loop)
@@ -141,7 +142,7 @@ class StreamPool:
                     raise
                 except OSError as error:
                     return unreachable(self._address.url, error)
-            again = connection.used
+            used = connection.used
             try:
                 outcome = await connection.ask(data)
             except BaseException:
@@ -149,8 +150,9 @@ class StreamPool:
                 raise
             if connection.open:
                 self._idle.append(connection)
-            if isinstance(outcome, Lost) and outcome.again and again:
+            if isinstance(outcome, Lost) and outcome.again and used:
                 self.close()  # closed by the server while it was idle, as the others may be: it may be in good health
+                anew = True
                 continue
             return outcome
 
