@@ -103,8 +103,10 @@ def decode(body: bytes, json_length: int | None) -> tuple[InferAnswer, dict[str,
 def encode_binary(array: NDArray[Any]) -> Buffer:
     """Little-endian, row-major; a text behind its length."""
     if array.dtype.kind != "O":
-        if array.nbytes < _COPIED or sys.byteorder != "little" or not array.flags.c_contiguous:
-            return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        if sys.byteorder != "little":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        if array.nbytes < _COPIED or not array.flags.c_contiguous:
+            return array.tobytes()
         return array.reshape(-1).view(np.uint8).data
     parts: list[bytes] = []
     for value in array.reshape(-1).tolist():
@@ -163,8 +165,9 @@ def _from_binary(output: _Output, body: bytes, offset: int, size: int) -> NDArra
     if size % dtype.itemsize:
         raise ValueError(f"output {output.name!r} is cut off")
     count = size // dtype.itemsize
+    found = np.frombuffer(body, dtype, count, offset).reshape(output.shape)
     # A copy: aligned, writable, and free of the body.
-    return np.frombuffer(body, dtype.newbyteorder("<"), count, offset).astype(dtype).reshape(output.shape)
+    return found.copy() if sys.byteorder == "little" else found.byteswap()
 
 
 def _texts(data: memoryview, shape: list[int]) -> NDArray[Any]:

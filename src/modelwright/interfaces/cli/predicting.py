@@ -57,7 +57,7 @@ def predict(
     from modelwright import wiring  # lazy: adapters
     from modelwright.core.table import Table
 
-    source = wiring.workbench().source
+    source = wiring.file_source()
     local = url is None and (Path(name).exists() or name.endswith(".mw") or "/" in name)
     if local:
         given, answers = _from_package(name, rows, source)
