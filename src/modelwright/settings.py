@@ -55,6 +55,8 @@ class Setting:
     vertex: str = ""
     """Vertex AI's variable, read where ours is not set and Vertex AI says that this is its container."""
     vertex_form: str = "{}"
+    secret: bool = False
+    """Not to be shown."""
 
     @property
     def variable(self) -> str:
@@ -76,6 +78,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("grpc", str, "", "Address of the data plane over gRPC (needs the extra `grpc`); empty: none."),
     Setting("control", str, "127.0.0.1:8081", "Address of the control plane and the pages."),
+    Setting("url", str, "", "URL of the data plane that `modelwright predict` asks; empty: made of `http`."),
+    Setting("token", str, "", "Access token that `modelwright predict` shows the server.", secret=True),
+    Setting("ca", str, "", "PEM file of the authority that signed the server's certificate; empty: the system's."),
     Setting("tls_certificate", str, "", "PEM file with the server's certificate chain; empty: no TLS."),
     Setting("tls_key", str, "", "PEM file with the certificate's private key, unencrypted."),
     Setting("tls_client_ca", str, "", "PEM file: clients of the data plane need a certificate of this CA (mTLS)."),
@@ -131,6 +136,9 @@ class Settings:
     http: str
     grpc: str
     control: str
+    url: str
+    token: str
+    ca: str
     tls_certificate: str
     tls_key: str
     tls_client_ca: str

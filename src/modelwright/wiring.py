@@ -15,6 +15,7 @@ from modelwright.core.errors import BadInputError
 from modelwright.ports.channel import Channel
 from modelwright.ports.framework import Framework
 from modelwright.ports.platform import Platform
+from modelwright.ports.source import Source
 from modelwright.ports.workflow import Workflow
 from modelwright.settings import Settings
 
@@ -105,6 +106,13 @@ def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
         )
         for row in wanted
     )
+
+
+def file_source() -> Source:
+    """What reads and writes files of rows."""
+    from modelwright.adapters.sources.files import FileSource  # lazy, as in platform()
+
+    return FileSource()
 
 
 def workbench() -> Workbench:

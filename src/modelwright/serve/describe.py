@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelwright.core.signature import TensorSpec
+import msgspec
+
+from modelwright.core.signature import Signature, TensorSpec
 from modelwright.serve.lane import MAX_ROWS
 from modelwright.serve.load import Loaded
 from modelwright.serve.plane import Plane
@@ -38,6 +40,29 @@ def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
         "model_transaction_policy": {"decoupled": False},
     }
     return config | ({"dynamic_batching": {}} if loaded.batched else {})
+
+
+def described_columns(signature: Signature) -> str:
+    """What a client needs to make tensors of rows and to name answers, as JSON text; empty where there is nothing.
+
+    The protocol's metadata knows tensors only; its ``properties`` map text to text.
+    """
+    inputs = {spec.name: spec.features for spec in signature.inputs if spec.features}
+    if not (signature.features or signature.classes or inputs):
+        return ""
+    said = {
+        "features": [
+            {"name": one.name, "kind": one.kind, "nullable": one.nullable, "null_as": one.null_as}
+            for one in signature.features
+        ],
+        "inputs": inputs,
+        "task": signature.task,
+        "classes": signature.classes,
+        "label_output": signature.label_output,
+        "score_output": signature.score_output,
+        "target": signature.target,
+    }
+    return msgspec.json.encode(said).decode()
 
 
 def statistics(plane: Plane, model: str, version: str) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("server", "demo"),
     "pack": ("packages", "pack"),
     "inspect": ("packages", "inspect"),
-    "predict": ("packages", "predict"),
+    "predict": ("predicting", "predict"),
     "check": ("packages", "check"),
     "release": ("stories", "release"),
     "promote": ("stories", "promote"),

@@ -1,8 +1,7 @@
-"""Commands that need no registry: pack, inspect, predict, check."""
+"""Commands that need no registry: pack, inspect, check."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,6 @@ from modelwright.interfaces.cli.session import existing, existing_file
 
 if TYPE_CHECKING:
     from modelwright.core.package import Package
-    from modelwright.core.table import Table
-    from modelwright.ports.source import Source
 
 ACTIONS = click.Choice(["accept", "warn", "reject", "coerce"])
 CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".skops"}
@@ -97,47 +94,6 @@ def inspect(package: str, as_json: bool) -> None:
         print_json(summary(opened))
         return
     show_summary(opened, package)
-
-
-@click.command(epilog="Example: modelwright predict flight-delay.mw @rows.csv --output answers.csv")
-@click.argument("package")
-@click.argument("rows")
-@click.option("--output", "-o", help="Write rows and answers here (.csv, .parquet, .jsonl) instead of printing.")
-@json_option
-def predict(package: str, rows: str, output: str | None, as_json: bool) -> None:
-    """Predict rows with a package, in this process: no server, no registry.
-
-    ROWS is a file (.csv, .parquet, .jsonl; with or without @ before it) or a JSON object of one row. A
-    package without columns takes a JSON object of tensors: '{"x": [1, 2, 3]}'.
-    """
-    from modelwright import wiring  # lazy: adapters
-    from modelwright.core.table import Table
-    from modelwright.lifecycle import local  # lazy: statistics
-
-    bench = wiring.workbench()
-    opened = wiring.open_package(existing(package, "package"))
-    if opened.signature.features:
-        table = _rows(rows, bench.source)
-        answers = local.predict(bench, opened, table)
-    else:  # a graph packed as it came has tensors and no columns
-        table = Table({})
-        answers = local.predict_tensors(bench, opened, _object(rows))
-    if output:
-        written = Table({**table.columns, **answers})
-        bench.source.write(written, Path(output))
-        if as_json:
-            print_json({"rows": len(written), "path": output})
-            return
-        click.echo(f"{counted(len(written), 'row')} written to {output}", err=True)
-    elif as_json:
-        print_json({name: column.tolist() for name, column in answers.items()})
-    else:
-        count = len(next(iter(answers.values()), ()))
-        shown = min(count, 50)
-        columns = [column[:shown].tolist() for column in answers.values()]
-        print_table("", ["row", *answers], list(zip(range(shown), *columns, strict=True)))
-        if shown < count:
-            click.echo(f"... and {count - shown} more; --output FILE keeps them all.", err=True)
 
 
 @click.command(epilog="Example: modelwright check flight-delay.mw --data validation.parquet --target late")
@@ -230,35 +186,3 @@ def show_summary(package: Package, where: str) -> None:
     print_table(
         "Files", ["file", "bytes", "sha256"], [[n, e.size, e.sha256[:16]] for n, e in package.manifest.files.items()]
     )
-
-
-def _rows(argument: str, source: Source) -> Table:
-    if not argument.lstrip().startswith(("{", "[")):
-        return source.read(existing_file(argument.removeprefix("@"), "data file"))
-    from modelwright.features.columns import table_of_rows  # lazy: NumPy
-
-    return table_of_rows([_object(argument)])
-
-
-def _object(argument: str) -> dict[str, Any]:
-    """One row as a JSON object.
-
-    Raises:
-        BadInputError: ``predict.bad-rows``.
-    """
-    try:
-        row = json.loads(argument)
-    except json.JSONDecodeError as error:
-        raise BadInputError(
-            "predict.bad-rows",
-            "The row is not valid JSON.",
-            why=f"{error.msg} at character {error.pos + 1}.",
-            fix="""Write '{"name": value, ...}' in single quotes (a file, @rows.csv, needs a package with columns).""",
-        ) from error
-    if not isinstance(row, dict):
-        raise BadInputError(
-            "predict.bad-rows",
-            "One row is a JSON object of column names and values.",
-            fix="""Write '{"column": value, ...}'; several rows go in a file: @rows.csv.""",
-        )
-    return row

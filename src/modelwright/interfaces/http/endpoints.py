@@ -17,7 +17,7 @@ from modelwright.interfaces.http.message import JSON, Asked, AskedAll, Logged, R
 from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
 from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
-from modelwright.serve.describe import PLATFORM, configuration, statistics
+from modelwright.serve.describe import PLATFORM, configuration, described_columns, statistics
 from modelwright.serve.plane import Plane
 from modelwright.serve.route import LiveArm
 
@@ -87,15 +87,15 @@ def model_metadata(context: Context, request: Request) -> Reply:
     arm = _arm(context, request)
     signature = arm.loaded.signature
     versions = list(context.plane.route(arm.model).by_version)
-    return json_reply(
-        {
-            "name": arm.model,
-            "versions": [request.parameters["version"]] if "version" in request.parameters else versions,
-            "platform": PLATFORM,
-            "inputs": [_tensor(spec) for spec in signature.inputs],
-            "outputs": [_tensor(spec) for spec in signature.outputs],
-        }
-    )
+    metadata: dict[str, object] = {
+        "name": arm.model,
+        "versions": [request.parameters["version"]] if "version" in request.parameters else versions,
+        "platform": PLATFORM,
+        "inputs": [_tensor(spec) for spec in signature.inputs],
+        "outputs": [_tensor(spec) for spec in signature.outputs],
+    }
+    columns = described_columns(signature)
+    return json_reply(metadata | ({"properties": {"modelwright_columns": columns}} if columns else {}))
 
 
 def model_configuration(context: Context, request: Request) -> Reply:

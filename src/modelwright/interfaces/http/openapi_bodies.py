@@ -104,7 +104,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "platform": STRING,
             "inputs": array_of(object_of(_NAMED)),
             "outputs": array_of(object_of(_NAMED)),
-        }
+        },
+        {"properties": {"type": "object", "additionalProperties": STRING}},
     ),
     "InferRequest": object_of(
         {
