@@ -20,13 +20,7 @@ from modelwright.adapters.frameworks.sklearn_advice import (
     unconvertible,
 )
 from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE, named, to_onnx
-from modelwright.adapters.frameworks.sklearn_parts import (
-    class_names,
-    model_class,
-    parts,
-    require_supported,
-    unwrap,
-)
+from modelwright.adapters.frameworks.sklearn_parts import class_names, model_class, require_supported
 from modelwright.adapters.frameworks.sklearn_probe import probe
 from modelwright.adapters.frameworks.sklearn_rows import (
     Layout,
@@ -44,6 +38,7 @@ from modelwright.core.signature import Feature, Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import has_gaps, rows_evenly
+from modelwright.native.estimators import parts, unwrap
 from modelwright.ports.framework import Conversion
 
 PARITY_ROWS = 5000
