@@ -1,4 +1,4 @@
-"""The jailed process that opens one pickled model, converts it, and writes the result as plain files.
+"""The jailed process that opens one model, converts it or asks it, and writes the result as plain files.
 
 ``python -I -m modelwright.adapters.frameworks.converter SCRATCH MODEL PARENT_PID``; SCRATCH holds ``request.json``.
 """
@@ -14,6 +14,7 @@ from typing import Any
 from modelwright.adapters.frameworks import exchange, jail
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.record_codec import from_json, parse_json
+from modelwright.core.table import Table
 from modelwright.ports.framework import Conversion
 
 
@@ -22,7 +23,8 @@ def main(arguments: list[str]) -> int:
     scratch, model, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     jail.tie_to_parent(parent)
     limits = from_json(dict[str, Any], parse_json((scratch / "request.json").read_bytes(), "request"), "request")
-    _import_trusted()
+    if model.suffix.lower() != ".py":
+        _import_trusted()
     level = jail.enter(
         scratch,
         memory_bytes=int(limits["memory_bytes"]),
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
         file_bytes=int(limits["file_bytes"]),
     )
     try:
-        exchange.write_conversion(scratch, _convert(scratch, model, str(limits["target"]), "; ".join(level)))
+        exchange.write_conversion(scratch, _convert(scratch, model, limits, "; ".join(level)))
     except ModelwrightError as error:
         exchange.write_error(scratch, error)
     return 0
@@ -48,20 +50,38 @@ def _import_trusted() -> None:
     onnxruntime.disable_telemetry_events()
 
 
-def _convert(scratch: Path, path: Path, target: str, level: str) -> Conversion:
-    from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: after the parent is watched
-
-    rows = scratch / "rows.npz"
+def _convert(scratch: Path, path: Path, request: dict[str, Any], level: str) -> Conversion:
+    rows, target = scratch / "rows.npz", str(request["target"])
     examples = exchange.read_table(rows) if rows.is_file() else None
+    if path.suffix.lower() == ".py":
+        from modelwright.adapters.frameworks.python_native import convert_python  # lazy: after the parent is watched
+
+        conversion = convert_python(path, examples, target=target)
+        return replace(conversion, notes=conversion.notes | {"isolation": level})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = _open(path, level)
-    conversion = convert(model, examples, target=target)
+    conversion = _on_route(model, path, examples, target, str(request["route"]), str(request["why"]))
     notes = {"isolation": level}
     said = [str(warning.message).split(".")[0] for warning in caught if "Version" in warning.category.__name__]
     if said:
         notes["versions"] = said[0]
     return replace(conversion, notes=conversion.notes | notes)
+
+
+def _on_route(model: Any, path: Path, examples: Table | None, target: str, route: str, why: str) -> Conversion:
+    from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because  # lazy: as above
+    from modelwright.adapters.frameworks.sklearn_convert import convert
+    from modelwright.adapters.frameworks.sklearn_native import convert_native
+
+    if route != "native":
+        try:
+            return convert(model, examples, target=target)
+        except ModelwrightError as error:
+            if route == "onnx" or error.code not in NO_ONNX:
+                raise
+            why = because(error)
+    return convert_native(model, path, examples, target=target, why=why or ASKED)
 
 
 def _open(path: Path, level: str) -> Any:

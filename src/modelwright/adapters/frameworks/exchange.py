@@ -23,6 +23,7 @@ from modelwright.core.errors import (
     ModelwrightError,
     RefusedError,
 )
+from modelwright.core.native import Native
 from modelwright.core.package import Parity, canonical_json
 from modelwright.core.package_codec import signature_from_json, signature_json
 from modelwright.core.record_codec import from_json, malformed, parse_json, to_json
@@ -105,8 +106,9 @@ def read_table(path: Path) -> Table:
 
 
 def write_conversion(directory: Path, conversion: Conversion) -> None:
-    """A conversion as ``model.onnx``, ``inputs.npz``, ``outputs.npz`` and, last, ``result.json``."""
-    (directory / "model.onnx").write_bytes(conversion.onnx)
+    """A conversion as ``model.onnx``, ``inputs.npz``, ``outputs.npz`` and, last, ``result.json``; without ``files``."""
+    if conversion.native is None:
+        (directory / "model.onnx").write_bytes(conversion.onnx)
     write_arrays(directory / "inputs.npz", conversion.inputs)
     write_arrays(directory / "outputs.npz", conversion.outputs)
     record = {
@@ -118,6 +120,7 @@ def write_conversion(directory: Path, conversion: Conversion) -> None:
         "environment": list(conversion.environment),
         "notes": conversion.notes,
         "row_independent": conversion.row_independent,
+        "native": to_json(conversion.native),
     }
     (directory / "result.json").write_bytes(canonical_json({"conversion": record}))
 
@@ -142,18 +145,20 @@ def read_result(directory: Path) -> Conversion:
     body = record.get("conversion")
     if not isinstance(body, dict):
         raise malformed("result.json", "it holds neither a conversion nor an error")
-    words = {key: from_json(str, body.get(key), key) for key in ("framework", "framework_version", "model_class")}
-    parity = body.get("parity")
+    parity, native = body.get("parity"), body.get("native")
     return Conversion(
-        onnx=_read(directory / "model.onnx", MAX_BYTES),
+        onnx=_read(directory / "model.onnx", MAX_BYTES) if native is None else b"",
         signature=signature_from_json(canonical_json(body.get("signature"))),
         parity=None if parity is None else from_json(Parity, parity, "parity"),
         inputs=read_arrays(directory / "inputs.npz", max_bytes=MAX_RESULT_BYTES),
         outputs=read_arrays(directory / "outputs.npz", max_bytes=MAX_RESULT_BYTES),
+        framework=from_json(str, body.get("framework"), "framework"),
+        framework_version=from_json(str, body.get("framework_version"), "framework_version"),
+        model_class=from_json(str, body.get("model_class"), "model_class"),
         environment=from_json(tuple[dict[str, str], ...], body.get("environment"), "environment"),
         notes=from_json(dict[str, str], body.get("notes"), "notes"),
         row_independent=from_json(bool, body.get("row_independent"), "row_independent"),
-        **words,
+        native=None if native is None else from_json(Native, native, "native"),
     )
 
 

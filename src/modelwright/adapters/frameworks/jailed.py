@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from modelwright.adapters.frameworks import exchange
 from modelwright.core.errors import BadInputError, CorruptError, DeadlineError, ModelwrightError, UnavailableError
 from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
-from modelwright.ports.framework import Conversion
+from modelwright.ports.framework import Conversion, Route
 
 MEMORY_BYTES = 16 * 2**30
 FILE_BYTES = 4 * 2**30
@@ -26,9 +27,19 @@ _STALE_SECONDS = 86_400
 
 
 def convert_file(
-    path: Path, examples: Table | None, *, target: str, timeout_seconds: float, memory_bytes: int = MEMORY_BYTES
+    path: Path,
+    examples: Table | None,
+    *,
+    target: str,
+    timeout_seconds: float,
+    memory_bytes: int = MEMORY_BYTES,
+    route: Route = "onnx",
+    why: str = "",
 ) -> Conversion:
     """Convert a pickled model in a process that has no network, no privileges and a scratch directory of its own.
+
+    A model that runs as code is asked there about the examples; its file comes back in ``files``, read and not opened.
+    ``why`` is why the route is ``native``.
 
     Raises:
         BadInputError: ``pack.missing-file``, ``pack.unreadable-model`` and those of the conversion.
@@ -50,6 +61,8 @@ def convert_file(
             exchange.write_table(scratch / "rows.npz", examples)
         request = {
             "target": target,
+            "route": route,
+            "why": why,
             "memory_bytes": memory_bytes,
             "cpu_seconds": int(timeout_seconds * max(os.cpu_count() or 1, 1)) + 1,
             "file_bytes": FILE_BYTES,
@@ -59,11 +72,16 @@ def convert_file(
         if status != 0 or not (scratch / "result.json").is_file():
             raise _crashed(path, status, scratch)
         try:
-            return exchange.read_result(scratch)
+            return _with_file(exchange.read_result(scratch), path)
         except (CorruptError, OSError) as error:
             if isinstance(error, CorruptError) and error.code != "package.malformed":
                 raise
             raise _crashed(path, status, scratch) from error
+
+
+def _with_file(conversion: Conversion, path: Path) -> Conversion:
+    native = conversion.native
+    return conversion if native is None else replace(conversion, files={native.file: path.read_bytes()})
 
 
 @contextlib.contextmanager
@@ -144,7 +162,7 @@ def _crashed(path: Path, status: int, scratch: Path) -> ModelwrightError:
         "pack.converter-crashed",
         f"The process that was to convert {path.name!r} did not finish.",
         why=f"{why.rstrip('.')}.",
-        fix="Check that the file is a scikit-learn model you trust and that there is memory for it.",
+        fix="Check that the file is a model you trust and that there is memory for it.",
     )
 
 
