@@ -64,7 +64,7 @@ class Converting(SklearnFramework):
     def convert(self, model, examples, *, target="", route="auto"):
         key = (hashlib.sha256(model.read_bytes()).hexdigest(), len(examples), target)
         if key not in self.done:
-            self.done[key] = super().convert(joblib.load(model), examples, target=target)
+            self.done[key] = super().convert(joblib.load(model), examples, target=target, route=route)
         return self.done[key]
 
 

@@ -60,7 +60,6 @@ class SklearnFramework:
 
             return convert_file(model, examples, target=target, timeout_seconds=self._timeout, route=route)
         held: Any = model
-        why = ASKED
         if route != "native":
             from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: heavy
 
@@ -69,8 +68,13 @@ class SklearnFramework:
             except ModelwrightError as error:
                 if route == "onnx" or error.code not in NO_ONNX:
                     raise
-                why = because(error)
-        return self._native(held, examples, target, why)
+                try:
+                    return self._native(held, examples, target, because(error))
+                except BadInputError as refused:
+                    if refused.code == "pack.unpicklable":  # neither way is open; the nearer one is worth the words
+                        raise error from refused
+                    raise
+        return self._native(held, examples, target, ASKED)
 
     def _native(self, model: Any, examples: Table | None, target: str, why: str) -> Conversion:
         from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only files need a process

@@ -95,7 +95,7 @@ def convert_native(model: Any, file: Path, examples: Table | None, *, target: st
         framework="sklearn",
         framework_version=_version(),
         model_class=model_class(answering),
-        environment=environment(_modules(model)),
+        environment=environment(_modules(model) | ({"pandas"} if layout.frame else set())),
         notes=notes,
         row_independent=not apart,
         native=NATIVE,
