@@ -110,6 +110,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting("threads", int, "1", "ONNX Runtime threads per loaded version."),
+    Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
+    Setting(
+        "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
+    ),
     Setting("workers", _workers, "1", "Gateway processes of a server with a registry; one for each core it may use."),
     Setting("keep_seconds", float, "60", "Seconds between two rounds of keeping (seal, watch, order)."),
 )
@@ -143,6 +147,8 @@ class Settings:
     queue_seconds: float
     drain_seconds: float
     threads: int
+    native_instances: int
+    native_memory_bytes: int
     workers: int
     keep_seconds: float
 

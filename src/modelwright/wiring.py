@@ -109,11 +109,11 @@ def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
 
 def workbench() -> Workbench:
     """The ports that need no data directory."""
-    from modelwright.adapters.runners.onnx import OnnxRunners  # lazy, as in platform()
+    from modelwright.adapters.runners.routed import RoutedRunners  # lazy, as in platform()
     from modelwright.adapters.sources.files import FileSource
     from modelwright.lifecycle.local import Workbench
 
-    return Workbench(source=FileSource(), frameworks=frameworks(), runners=OnnxRunners())
+    return Workbench(source=FileSource(), frameworks=frameworks(), runners=RoutedRunners())
 
 
 def open_package(path: Path) -> Package:
@@ -149,7 +149,7 @@ def plugins() -> list[dict[str, str]]:
 def platform(settings: Settings) -> Iterator[Platform]:
     """The Platform over one data directory; closes the database at the end."""
     # Lazy: a command that only prints --help or reads a package must not pay for SQL, DuckDB and the rest.
-    from modelwright.adapters.runners.onnx import OnnxRunners
+    from modelwright.adapters.runners.routed import RoutedRunners
     from modelwright.adapters.sources.files import FileSource
     from modelwright.adapters.sources.project import read_project
     from modelwright.adapters.stores.database import open_database
@@ -174,7 +174,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=OnnxRunners(),
+            runners=RoutedRunners(),
             frameworks=frameworks(),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),

@@ -405,7 +405,9 @@ def test_probabilities_never_leave_zero_and_one():
 
 def test_neighbours_weighed_by_distance_are_refused_on_rows_they_were_trained_on_with_the_reason():
     with pytest.raises(RefusedError) as caught:
-        SklearnFramework().convert(KNeighborsClassifier(weights="distance").fit(PLAIN, BINARY), table(PLAIN), route="onnx")
+        SklearnFramework().convert(
+            KNeighborsClassifier(weights="distance").fit(PLAIN, BINARY), table(PLAIN), route="onnx"
+        )
     assert caught.value.code == "pack.parity-failed"
     assert "weights='uniform'" in caught.value.fix
 

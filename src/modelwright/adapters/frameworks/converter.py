@@ -11,28 +11,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelwright.adapters.frameworks import exchange, jail
+from modelwright.adapters.frameworks import exchange
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.record_codec import from_json, parse_json
 from modelwright.core.table import Table
+from modelwright.jail import Confinement, enter, tie_to_parent
 from modelwright.ports.framework import Conversion
 
 
 def main(arguments: list[str]) -> int:
     """Convert; 0 when a result (a conversion or an error in words) was written."""
     scratch, model, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
-    jail.tie_to_parent(parent)
+    tie_to_parent(parent)
     limits = from_json(dict[str, Any], parse_json((scratch / "request.json").read_bytes(), "request"), "request")
     if model.suffix.lower() != ".py":
         _import_trusted()
-    level = jail.enter(
-        scratch,
-        memory_bytes=int(limits["memory_bytes"]),
-        cpu_seconds=int(limits["cpu_seconds"]),
-        file_bytes=int(limits["file_bytes"]),
+    held = enter(
+        Confinement(
+            scratch,
+            "standard",
+            memory_bytes=int(limits["memory_bytes"]),
+            cpu_seconds=int(limits["cpu_seconds"]),
+            file_bytes=int(limits["file_bytes"]),
+        )
     )
+    level = "; ".join((held.level, "own process", *held.parts))
     try:
-        exchange.write_conversion(scratch, _convert(scratch, model, limits, "; ".join(level)))
+        exchange.write_conversion(scratch, _convert(scratch, model, limits, level))
     except ModelwrightError as error:
         exchange.write_error(scratch, error)
     return 0
