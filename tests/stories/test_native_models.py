@@ -1,0 +1,100 @@
+"""A model that runs as code, through its whole life: nothing opens it outside a jailed process."""
+
+import json
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+
+import modelwright as mw
+from modelwright.interfaces.cli.app import cli
+
+RANDOM = np.random.default_rng(5)
+ROWS = pd.DataFrame({"age": RANDOM.integers(18, 80, 80), "spend": RANDOM.normal(50, 9, 80).round(2)})
+LATE = np.where(ROWS["age"] > 45, "late", "ontime")
+
+
+class Canary:
+    """Leaves a mark when it is unpickled by a process that may write there."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return exec, (f"try: open({str(self.mark)!r}, 'a').close()\nexcept OSError: pass", {})
+
+
+@pytest.fixture
+def marked(tmp_path):
+    """``model.joblib``, which leaves ``mark`` where it is opened without a jail; ``rows.csv``; ``invoke(*words)``."""
+    mark = tmp_path / "mark"
+    model = NearestCentroid().fit(ROWS, LATE)
+    model.note = Canary(mark)
+    joblib.dump(model, tmp_path / "model.joblib")
+    ROWS.assign(y=LATE).to_csv(tmp_path / "rows.csv", index=False)
+
+    def invoke(*words):
+        words = [str(word) for word in words]
+        done = CliRunner().invoke(cli, [*words, "--json"], env={"MODELWRIGHT_HOME": str(tmp_path / "home")})
+        assert not mark.exists(), words
+        return done
+
+    return invoke
+
+
+def test_no_command_opens_the_model_outside_a_jail(tmp_path, marked):
+    joblib.load(tmp_path / "model.joblib")
+    mark = tmp_path / "mark"
+    assert mark.exists()  # the canary is alive
+    mark.unlink()
+    data, package = tmp_path / "rows.csv", tmp_path / "m.mw"
+    labelled = ("--data", data, "--target", "y")
+    packed = json.loads(marked("pack", tmp_path / "model.joblib", "--name", "m", *labelled, "-o", package).output)
+    assert packed["native"]["isolation"] == "strict"
+    assert "NearestCentroid has no conversion" in packed["description"]["notes"]["route"]
+    assert marked("inspect", package).exit_code == 0
+    verdict = marked("check", package, *labelled)
+    assert json.loads(verdict.output)["rows"] == 80, verdict.output
+    answers = marked("predict", package, data)
+    assert json.loads(answers.output)["label"] == NearestCentroid().fit(ROWS, LATE).predict(ROWS).tolist()
+    released = marked("release", tmp_path / "model.joblib", "--name", "m", *labelled)
+    assert json.loads(released.output)["outcome"] == "promoted", released.output
+    mw.open_package(package)
+    assert not mark.exists()
+
+
+def test_a_dry_run_says_the_route_and_writes_nothing(tmp_path, marked):
+    words = ("pack", tmp_path / "model.joblib", "--name", "m", "--data", tmp_path / "rows.csv", "--target", "y")
+    told = json.loads(marked(*words, "--explain", "-o", tmp_path / "m.mw").output)
+    assert told["path"] is None
+    assert told["description"]["route"] == "native"
+    assert not (tmp_path / "m.mw").exists()
+    refused = marked(*words, "--onnx")
+    assert refused.exception.code == "pack.unconvertible"
+
+
+def test_what_a_person_is_shown_says_route_reason_jail_and_environment(tmp_path):
+    package = tmp_path / "m.mw"
+    mw.pack(NearestCentroid().fit(ROWS, LATE), name="m", examples=ROWS, isolation="standard", idempotent=False).save(
+        package
+    )
+    shown = CliRunner().invoke(cli, ["inspect", str(package)]).output
+    for words in ("route native", "NearestCentroid has no conversion", "loader sklearn", "standard", "never again"):
+        assert words in shown
+    assert "scikit-learn" in shown
+
+
+def test_python_packs_and_asks_a_model_as_it_is_and_the_card_says_so():
+    model = KNeighborsClassifier(3).fit(ROWS, LATE)
+    packed = mw.pack(model, name="near", examples=ROWS, labels=LATE, native=True)
+    assert packed.package.native is not None
+    answers = packed.predict(ROWS)
+    assert answers["label"].tolist() == model.predict(ROWS).tolist()
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(ROWS))
+    card = packed.package.read("card.md").decode()
+    assert "It runs as its own code" in card
+    assert "Why this route: It was asked for." in card
+    assert "- native" in card
