@@ -1,7 +1,10 @@
 """A model that runs as code, through its whole life: nothing opens it outside a jailed process."""
 
 import json
+import subprocess
+import sys
 
+import httpx
 import joblib
 import numpy as np
 import pandas as pd
@@ -64,6 +67,29 @@ def test_no_command_opens_the_model_outside_a_jail(tmp_path, marked):
     assert json.loads(released.output)["outcome"] == "promoted", released.output
     mw.open_package(package)
     assert not mark.exists()
+
+
+def test_a_server_of_the_package_opens_it_in_its_jailed_process_only_and_answers_as_the_model(tmp_path, marked):
+    package = tmp_path / "m.mw"
+    words = ("pack", tmp_path / "model.joblib", "--name", "m", "--data", tmp_path / "rows.csv", "--target", "y")
+    assert marked(*words, "-o", package).exit_code == 0
+    command = [sys.executable, "-m", "modelwright.processes.gateway", "--home", str(tmp_path / "home")]
+    with subprocess.Popen(
+        [*command, "--http", "127.0.0.1:0", "--package", str(package), "--no-auth"], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            ready = next(line for line in server.stdout if line.startswith("ready http://"))
+            tensors = [
+                {"name": name, "datatype": "FP64", "shape": [80, 1], "data": ROWS[name].tolist()} for name in ROWS
+            ]
+            url = f"{ready.split()[1]}/v2/models/m/infer"
+            answer = httpx.post(url, json={"inputs": tensors}, timeout=60).raise_for_status().json()
+        finally:
+            server.terminate()
+            server.wait(60)
+    label = next(output["data"] for output in answer["outputs"] if output["name"] == "label")
+    assert label == NearestCentroid().fit(ROWS, LATE).predict(ROWS).tolist()
+    assert not (tmp_path / "mark").exists()
 
 
 def test_a_dry_run_says_the_route_and_writes_nothing(tmp_path, marked):
