@@ -61,7 +61,7 @@ class Converting(SklearnFramework):
         super().__init__()
         self.done = done
 
-    def convert(self, model, examples, *, target="", route="auto"):
+    def convert(self, model, examples, *, target="", route="auto", isolation="strict"):
         key = (hashlib.sha256(model.read_bytes()).hexdigest(), len(examples), target)
         if key not in self.done:
             self.done[key] = super().convert(joblib.load(model), examples, target=target, route=route)

@@ -113,6 +113,29 @@ def test_what_a_person_is_shown_says_route_reason_jail_and_environment(tmp_path)
     assert "scikit-learn" in shown
 
 
+def test_a_folder_with_a_python_model_is_packed_asked_and_moved(tmp_path):
+    folder = tmp_path / "rule"
+    folder.mkdir()
+    (folder / "limit.txt").write_text("45")
+    (folder / "model.py").write_text(
+        "import numpy as np\n"
+        "CLASSES = ('ontime', 'late')\n"
+        "class Model:\n"
+        "    def __init__(self, folder): self.limit = float((folder / 'limit.txt').read_text())\n"
+        "    def predict(self, inputs):\n"
+        "        late = inputs['age'][:, 0] > self.limit\n"
+        "        label = np.where(late, 'late', 'ontime')\n"
+        "        return {'label': label, 'probabilities': np.stack([~late, late], axis=1) * 1.0}\n"
+    )
+    package = tmp_path / "rule.mw"
+    mw.pack(folder, name="rule", examples=ROWS, labels=LATE, target="y").save(package)
+    for path in folder.iterdir():
+        path.unlink()
+    opened = mw.open_package(package)
+    assert opened.predict(ROWS)["label"].tolist() == LATE.tolist()
+    assert "limit.txt" in opened.package.manifest.files
+
+
 def test_python_packs_and_asks_a_model_as_it_is_and_the_card_says_so():
     model = KNeighborsClassifier(3).fit(ROWS, LATE)
     packed = mw.pack(model, name="near", examples=ROWS, labels=LATE, native=True)

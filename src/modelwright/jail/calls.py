@@ -135,9 +135,10 @@ SHARED_MEMORY: Numbers = {
     "msgctl": (71, 187),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
-    "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
 }
+# Files in memory, which the limit of the address space does not count.
+MEMORY_FILES: Numbers = {"memfd_create": (319, 279)}
 DENIED: Numbers = PROGRAMS | OTHER_PROCESSES | SOCKETS | MOUNTS | KERNEL | METADATA | SHARED_MEMORY
 # Refused or allowed by their arguments.
 JUDGED: Numbers = {
@@ -159,10 +160,11 @@ JUDGED: Numbers = {
     "openat2": (437, 437),
     "truncate": (76, 45),
     "seccomp": (317, 277),
+    "landlock_create_ruleset": (444, 444),
 }
 
 
 def number(name: str, machine: str) -> int | None:
     """The number of a call on ``machine``; None where it has none."""
     column, _ = ARCHITECTURES[machine]
-    return (DENIED | JUDGED)[name][column]
+    return (DENIED | MEMORY_FILES | JUDGED)[name][column]

@@ -38,16 +38,17 @@ _OF_ITSELF = {
 Step = bytes
 
 
-def install(*, truncation_open: bool = False) -> bool:
+def install(*, truncation_open: bool, memory_files: bool) -> bool:
     """Install the filter on every thread; False where the kernel or the machine has none.
 
     Args:
         truncation_open: the kernel's file rules do not cover truncation, so the filter has to.
+        memory_files: allow files in memory.
     """
     machine = platform.machine()
     if machine not in calls.ARCHITECTURES:
         return False
-    program = filter_program(machine, os.getpid(), truncation_open=truncation_open)
+    program = filter_program(machine, os.getpid(), truncation_open=truncation_open, memory_files=memory_files)
     buffer = ctypes.create_string_buffer(program, len(program))
     described = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     number = calls.number("seccomp", machine)
@@ -55,20 +56,22 @@ def install(*, truncation_open: bool = False) -> bool:
     return kernel.syscall(number, _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(described)) == 0
 
 
-def filter_program(machine: str, process: int, *, truncation_open: bool) -> bytes:
+def filter_program(machine: str, process: int, *, truncation_open: bool, memory_files: bool) -> bytes:
     """Classic BPF: kill on a foreign ABI, refuse the denied calls, judge some by their arguments, allow the rest.
 
     Args:
         machine: a key of :data:`modelwright.jail.calls.ARCHITECTURES`.
         process: the process that may signal its own threads.
         truncation_open: refuse truncation by path too.
+        memory_files: allow files in memory.
     """
     column, architecture = calls.ARCHITECTURES[machine]
     steps = [_load(_ARCHITECTURE), _jump(_EQUAL, architecture, 1, 0), _answer(_KILL), _load(_NUMBER)]
     if machine == "x86_64":
         steps += [_jump(_AT_LEAST, _X32_BIT, 0, 1), _answer(_KILL)]
     steps += [_jump(_AT_LEAST, calls.FIRST_UNKNOWN, 0, 1), _answer(_ABSENT)]
-    for numbers in calls.DENIED.values():
+    denied = calls.DENIED if memory_files else calls.DENIED | calls.MEMORY_FILES
+    for numbers in denied.values():
         if (number := numbers[column]) is not None:
             steps += [_jump(_EQUAL, number, 0, 1), _answer(_REFUSE)]
     for name, body in _judged(process, truncation_open=truncation_open).items():

@@ -19,7 +19,7 @@ from modelwright.core.signature import DATATYPES, InputPolicy
 from modelwright.core.table import Column, Table
 from modelwright.features.columns import feeds, output_columns
 from modelwright.pack import build
-from modelwright.ports.framework import Framework, Route
+from modelwright.ports.framework import Conversion, Framework, Route
 from modelwright.ports.platform import Platform
 from modelwright.ports.runner import RunnerLoader
 from modelwright.ports.source import Source
@@ -46,13 +46,13 @@ def pack_file(
     policy: InputPolicy | None = None,
     row_independent: bool = False,
     route: Route = "auto",
-    isolation: Isolation | None = None,
+    isolation: Isolation = "strict",
     idempotent: bool = True,
 ) -> Package:
     """A model file as a package; ``data`` certifies the conversion, ``reference`` (or ``data``) is profiled.
 
     ``row_independent`` declares of an ONNX file what is known of a converted model: that its rows stand alone.
-    ``route``: :data:`modelwright.ports.framework.Route`; ``isolation`` and ``idempotent``:
+    ``route`` and ``isolation``: :class:`modelwright.ports.framework.Framework`; ``idempotent``:
     :func:`modelwright.pack.build`.
 
     Raises:
@@ -65,17 +65,16 @@ def pack_file(
     if data is not None:
         examples, labels = split_target(bench.source.read(data), target) if target else (bench.source.read(data), None)
     training = bench.source.read(reference).without(target) if reference else None
-    conversion = framework.convert(artifact, examples, target=target, route=route)
+    conversion = framework.convert(artifact, examples, target=target, route=route, isolation=isolation)
     return build(
         replace(conversion, row_independent=True) if row_independent else conversion,
         name=name,
         examples=examples,
         labels=labels,
         reference=training,
-        source_sha256=file_digest(artifact),
+        source_sha256=file_digest(source_file(artifact, conversion)),
         data_digest=file_digest(data) if data else "",
         policy=policy,
-        isolation=isolation,
         idempotent=idempotent,
     )
 
@@ -86,8 +85,8 @@ def owner(frameworks: Sequence[Framework], artifact: Path) -> Framework:
     Raises:
         BadInputError: ``pack.missing-file`` or ``pack.no-framework``.
     """
-    if not artifact.is_file():
-        raise BadInputError("pack.missing-file", f"There is no file {artifact.name!r}.", fix="Check the path.")
+    if not artifact.exists():
+        raise BadInputError("pack.missing-file", f"There is no {artifact.name!r}.", fix="Check the path.")
     for framework in frameworks:
         if framework.owns(artifact):
             return framework
@@ -97,6 +96,11 @@ def owner(frameworks: Sequence[Framework], artifact: Path) -> Framework:
         why=f"Tried: {', '.join(framework.name for framework in frameworks) or 'none is installed'}.",
         fix="Save the model with joblib (needs `modelwright[sklearn]`), export it as .onnx, or write a model.py.",
     )
+
+
+def source_file(artifact: Path, conversion: Conversion) -> Path:
+    """The model's own file: the artifact, or in a folder the file that is opened."""
+    return artifact / conversion.native.file if artifact.is_dir() and conversion.native else artifact
 
 
 def file_digest(path: Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core import package_codec as codec
-from modelwright.core.native import NATIVE_ROUTE, Isolation
+from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
 from modelwright.core.signature import InputPolicy, Reference, Signature
@@ -52,7 +52,6 @@ def build(
     evidence: Evidence | None = None,
     created_at: str = "",
     policy: InputPolicy | None = None,
-    isolation: Isolation | None = None,
     idempotent: bool = True,
 ) -> Package:
     """Assemble the package of a converted model.
@@ -68,7 +67,6 @@ def build(
         code_revision: revision of the training code.
         evidence: what the model card should say besides.
         policy: what becomes of values that the model has not seen.
-        isolation: the jail that a model which runs as code needs at least; what the adapter says where not given.
         idempotent: a request to a model that runs as code may be run again when its process died.
         created_at: ISO 8601 time, now where not given: the only thing in which two builds of the same input differ.
 
@@ -97,7 +95,7 @@ def build(
     golden = golden_rows(conversion)
     profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
     files = {
-        **_model_files(conversion, isolation, idempotent=idempotent),
+        **_model_files(conversion, idempotent=idempotent),
         codec.DESCRIPTION: codec.description_json(description),
         codec.SIGNATURE: codec.signature_json(signature),
         codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
@@ -116,12 +114,12 @@ def build(
     return codec.assemble(name, files)
 
 
-def _model_files(conversion: Conversion, isolation: Isolation | None, *, idempotent: bool) -> dict[str, bytes]:
+def _model_files(conversion: Conversion, *, idempotent: bool) -> dict[str, bytes]:
     """The graph, or the files of a model that runs as code with ``native.json``."""
     native = conversion.native
     if native is None:
         return {codec.MODEL: conversion.onnx}
-    told = replace(native, isolation=isolation or native.isolation, idempotent=native.idempotent and idempotent)
+    told = replace(native, idempotent=native.idempotent and idempotent)
     return {**conversion.files, codec.NATIVE: codec.native_json(told)}
 
 

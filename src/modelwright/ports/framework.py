@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from modelwright.core.native import Native
+from modelwright.core.native import Isolation, Native
 from modelwright.core.package import Parity
 from modelwright.core.signature import Signature
 from modelwright.core.table import Table
@@ -54,7 +54,13 @@ class Framework(Protocol):
         ...
 
     def convert(
-        self, model: object | Path, examples: Table | None, *, target: str = "", route: Route = "auto"
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",
+        isolation: Isolation = "strict",
     ) -> Conversion:
         """Convert, and certify on the examples.
 
@@ -63,6 +69,7 @@ class Framework(Protocol):
             examples: feature rows (without the target); None where the file carries its own signature (ONNX).
             target: name of the target, kept in the signature.
             route: how it is to run.
+            isolation: the jail that it needs at least, here and in service, where it runs as code.
 
         Raises:
             BadInputError: not fitted, no examples where needed, unsupported columns.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.describe import describe
@@ -34,11 +35,17 @@ class LinearFramework:
         return isinstance(model, Weights)
 
     def convert(
-        self, model: object | Path, examples: Table | None, *, target: str = "", route: Route = "auto"
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",
+        isolation: Isolation = "strict",
     ) -> Conversion:
         """The weights as a conversion; raises BadInputError (``pack.no-examples``)."""
         assert isinstance(model, Weights)
-        assert route != "native"
+        assert (route, isolation) != ("native", "off")
         if examples is None or len(examples) == 0:
             raise BadInputError("pack.no-examples", "There are no examples.", fix="Give examples.")
         matrix = np.stack([examples[name].astype(np.float32) for name in model.columns], axis=1)

@@ -107,6 +107,30 @@ def test_what_cannot_be_packed_says_why(tmp_path, source, rows, code):
     assert caught.value.fix
 
 
+def test_a_folder_is_packed_with_what_lies_beside_its_model_but_hidden_files(tmp_path):
+    folder = tmp_path / "rule"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "model.py").write_text(
+        "from helper import twice\n"
+        "class Model:\n"
+        "    def __init__(self, folder): self.factor = float((folder / 'weights' / 'factor.txt').read_text())\n"
+        "    def predict(self, inputs): return {'prediction': twice(self.factor * inputs['age'][:, 0])}\n"
+    )
+    (folder / "helper.py").write_text("def twice(x): return 2 * x\n")
+    (folder / "weights" / "factor.txt").write_text("3")
+    (folder / ".secret").write_text("not this")
+    framework = PythonFramework()
+    assert framework.owns(folder)
+    made = framework.convert(folder, table(ROWS), target="t", isolation="standard")
+    assert sorted(made.files) == ["helper.py", "model.py", "weights/factor.txt"]
+    assert made.outputs["prediction"].tolist() == [120.0, 300.0, 420.0, 198.0]
+    assert made.native.isolation == "standard"
+    (folder / "package.json").write_text("{}")
+    with pytest.raises(BadInputError) as caught:
+        framework.convert(folder, table(ROWS))
+    assert caught.value.code == "pack.reserved-name"
+
+
 def test_the_framework_owns_python_files_and_runs_them_in_a_jail_only(tmp_path):
     file, mark = tmp_path / "rule.py", tmp_path / "mark"
     file.write_text(f"try: open({str(mark)!r}, 'w')\nexcept OSError: pass\n{RULE}")

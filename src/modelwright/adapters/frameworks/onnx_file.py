@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
@@ -81,7 +82,13 @@ class OnnxFileFramework:
         return isinstance(model, Path) and model.suffix.lower() == ".onnx"
 
     def convert(
-        self, model: object | Path, examples: Table | None, *, target: str = "", route: Route = "auto"
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",
+        isolation: Isolation = "strict",
     ) -> Conversion:
         """Read the graph, take its signature, and run it once on the examples or on plain rows of ones.
 
@@ -89,6 +96,7 @@ class OnnxFileFramework:
             BadInputError: ``pack.missing-file``, ``pack.unreadable-model``, ``pack.unsupported-model``, or
                 ``pack.wrong-route`` where it is to run as code.
         """
+        del isolation  # a graph runs no code
         assert isinstance(model, Path)
         if route == "native":
             raise BadInputError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.native import Isolation
 from modelwright.core.table import Table
 from modelwright.ports.framework import Conversion, Route
 
@@ -41,7 +42,13 @@ class SklearnFramework:
         return any(base.__module__.partition(".")[0] == "sklearn" for base in kind.__mro__)
 
     def convert(
-        self, model: object | Path, examples: Table | None, *, target: str = "", route: Route = "auto"
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",
+        isolation: Isolation = "strict",
     ) -> Conversion:
         """Convert and certify; see :func:`modelwright.adapters.frameworks.sklearn_convert.convert`.
 
@@ -58,7 +65,9 @@ class SklearnFramework:
         if isinstance(model, Path):
             from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only files need a process
 
-            return convert_file(model, examples, target=target, timeout_seconds=self._timeout, route=route)
+            return convert_file(
+                model, examples, target=target, timeout_seconds=self._timeout, route=route, isolation=isolation
+            )
         held: Any = model
         if route != "native":
             from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: heavy
@@ -69,18 +78,26 @@ class SklearnFramework:
                 if route == "onnx" or error.code not in NO_ONNX:
                     raise
                 try:
-                    return self._native(held, examples, target, because(error))
+                    return self._native(held, examples, target, isolation, because(error))
                 except BadInputError as refused:
                     if refused.code == "pack.unpicklable":  # neither way is open; the nearer one is worth the words
                         raise error from refused
                     raise
-        return self._native(held, examples, target, ASKED)
+        return self._native(held, examples, target, isolation, ASKED)
 
-    def _native(self, model: Any, examples: Table | None, target: str, why: str) -> Conversion:
+    def _native(self, model: Any, examples: Table | None, target: str, isolation: Isolation, why: str) -> Conversion:
         from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only files need a process
 
         with _pickled(model) as file:
-            return convert_file(file, examples, target=target, timeout_seconds=self._timeout, route="native", why=why)
+            return convert_file(
+                file,
+                examples,
+                target=target,
+                timeout_seconds=self._timeout,
+                route="native",
+                isolation=isolation,
+                why=why,
+            )
 
 
 @contextlib.contextmanager

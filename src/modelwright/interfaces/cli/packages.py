@@ -13,7 +13,7 @@ from modelwright.core.names import require_model_name
 from modelwright.core.native import Isolation
 from modelwright.core.signature import Action, InputPolicy
 from modelwright.interfaces.cli.output import FINDINGS, counted, json_option, print_json, print_table, working
-from modelwright.interfaces.cli.session import existing, existing_file
+from modelwright.interfaces.cli.session import existing, existing_file, existing_model
 
 if TYPE_CHECKING:
     from modelwright.core.package import Package
@@ -39,7 +39,7 @@ CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".
 @click.option("--row-independent", is_flag=True, help="Rows of this ONNX file stand alone: requests may run together.")
 @click.option("--native", "route", flag_value="native", help="Run the model as code in a jail; do not convert it.")
 @click.option("--onnx", "route", flag_value="onnx", help="Convert to ONNX or refuse. Neither: convert where possible.")
-@click.option("--isolation", type=LEVELS, help="Jail that a model which runs as code needs at least; strict.")
+@click.option("--isolation", type=LEVELS, default="strict", help="Jail of a model that runs as code.")
 @click.option("--not-idempotent", is_flag=True, help="Never run a request again whose process died.")
 @click.option("--explain", is_flag=True, help="Say how it would run, and why; write nothing.")
 @click.option("--output", "-o", help="Package to write; NAME.mw when left out. A path without .mw is a directory.")
@@ -54,7 +54,7 @@ def pack(
     unseen_category: Action,
     row_independent: bool,
     route: Route | None,
-    isolation: Isolation | None,
+    isolation: Isolation,
     not_idempotent: bool,
     explain: bool,
     output: str | None,
@@ -73,7 +73,7 @@ def pack(
     with working(f"Packing {artifact} ...", quiet=as_json):
         package = local.pack_file(
             wiring.workbench(),
-            existing_file(artifact, "model file"),
+            existing_model(artifact),
             name=name,
             data=existing_file(data, "data file") if data else None,
             target=target,

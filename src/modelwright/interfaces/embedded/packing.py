@@ -112,7 +112,7 @@ def pack(
     evidence: Evidence | None = None,
     policy: InputPolicy | None = None,
     native: bool | None = None,
-    isolation: Isolation | None = None,
+    isolation: Isolation = "strict",
     idempotent: bool = True,
 ) -> PackedModel:
     """Turn a trained model into a package.
@@ -139,8 +139,8 @@ def pack(
     """
     require_model_name(name)
     source = Path(model) if isinstance(model, str | Path) else None
-    if source is not None and not source.is_file():
-        raise BadInputError("pack.missing-file", f"There is no file {str(source)!r}.", fix="Check the path.")
+    if source is not None and not source.exists():
+        raise BadInputError("pack.missing-file", f"There is no {str(source)!r}.", fix="Check the path.")
     names = [str(known) for known in getattr(model, "feature_names_in_", ())]
     rows = None if examples is None else table(examples, _names_for(examples, names))
     trained = None if reference is None else table(reference, _names_for(reference, names))
@@ -153,7 +153,9 @@ def pack(
         )
     subject = source if source is not None else model
     route: Route = "auto" if native is None else "native" if native else "onnx"
-    conversion = _owner(subject).convert(subject, rows, target=target, route=route)
+    conversion = _owner(subject).convert(subject, rows, target=target, route=route, isolation=isolation)
+    if source is not None and source.is_dir() and conversion.native is not None:
+        source = source / conversion.native.file
     digest = hashlib.sha256(source.read_bytes()).hexdigest() if source is not None else ""
     return PackedModel(
         build(
@@ -165,7 +167,6 @@ def pack(
             source_sha256=digest,
             evidence=evidence,
             policy=policy,
-            isolation=isolation,
             idempotent=idempotent,
         )
     )
