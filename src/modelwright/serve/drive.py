@@ -95,6 +95,11 @@ class Driver:
         if lane is not None:
             self._remotes.pop(lane, None)
 
+    def begin(self, lane: Lane) -> None:
+        """Run what waits there now, as far as it can begin."""
+        while lane.tickets and lane.slots > 0:
+            self._start(lane)
+
     def wake(self, lane: Lane) -> None:
         """Run what waits there in the next turn."""
         if lane.tickets:

@@ -30,8 +30,12 @@ class Finishing(Protocol):
         """Finish a ticket that did not run."""
         ...
 
+    def begin(self, lane: Lane) -> None:
+        """Run what waits, now."""
+        ...
+
     def wake(self, lane: Lane) -> None:
-        """Run what waits."""
+        """Run what waits in the next turn."""
         ...
 
 
@@ -106,10 +110,13 @@ class RemoteLane:
         lane.slots = self._slots()
         if isinstance(outcome, ModelwrightError):
             self._failed(run, outcome)
-        elif len(tickets) == 1:
-            self._remote.clear(tickets[0].feeds)
-            self._driver.settle(lane.loaded, tickets, [outcome], run.rows, run.began)
-        elif outcomes := apart(tickets, outcome):
+            self._driver.wake(lane)
+            return
+        outcomes: list[Outcome] = apart(tickets, outcome) if len(tickets) > 1 else [outcome]
+        if outcomes:
+            if len(tickets) == 1:
+                self._remote.clear(tickets[0].feeds)
+            self._driver.begin(lane)  # before these are finished, so that the process need not wait for that
             self._driver.settle(lane.loaded, tickets, outcomes, run.rows, run.began)
         else:
             self._halve(tickets)

@@ -33,8 +33,11 @@ class PackageFiles:
 
         Raises:
             CorruptError: the package's own bytes do not match the manifest.
+            OSError: they cannot be written, or :meth:`remove` was called.
         """
         with self._changing:
+            if self._lock < 0:
+                raise FileNotFoundError("the runner is closed")
             for name, entry in self._package.manifest.files.items():
                 path = self.files / name
                 if path.is_symlink() or not path.is_file() or _digest(path) != entry.sha256:

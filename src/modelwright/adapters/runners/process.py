@@ -80,7 +80,7 @@ class ProcessRunner:
         self._places = [_Place(number) for number in range(instances)]
         self._watch: Watch | None = None
         self._observer: Observer | None = None
-        self._closed = threading.Event()
+        self._closed, self._asking = threading.Event(), threading.Lock()
         self._failure: UnavailableError | None = None
         self._runs = 0
         try:
@@ -122,38 +122,38 @@ class ProcessRunner:
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None), waiting for them; one that is lost is asked for once more.
 
+        From any thread, one at a time, until an event loop drives the runner; then it starts runs itself.
+
         Raises:
             BadInputError: ``serve.model-rejected-input``.
             InternalError: ``serve.runner-failed``.
             RefusedError: ``serve.poison-request``.
             UnavailableError: ``serve.runner-closed``, ``serve.runner-lost``, ``serve.runner-failed-to-start``.
         """
-        if self._closed.is_set():
-            raise self._is_closed()
-        if poison := self.quarantined(inputs):
-            raise poison
+        with self._asking:
+            if self._closed.is_set():
+                raise self._is_closed()
+            if poison := self.quarantined(inputs):
+                raise poison
+            found = self._exchange(inputs)
+            if isinstance(found, ModelwrightError):
+                raise found
+            self.clear(inputs)
+        return found if outputs is None else {name: found[name] for name in outputs}
+
+    def _exchange(self, inputs: Feeds) -> Outcome:
+        place = self._places[0]
         while True:
-            place = next((place for place in self._places if place.done is None), None)
-            if place is None:
-                raise self._lost("busy")
+            if place.worker is None:
+                place.worker = self._open(place)
             try:
-                found = self._exchange(place, inputs)
-                break
+                return place.worker.exchange(inputs, self._run_seconds)
             except LostError as lost:
                 self._ended(place, lost)
                 if not self.idempotent or lost.reason == "hung":
                     raise self._lost(lost.reason) from lost
                 if poison := self.blame(inputs):
                     raise poison from lost
-        if isinstance(found, ModelwrightError):
-            raise found
-        self.clear(inputs)
-        return found if outputs is None else {name: found[name] for name in outputs}
-
-    def _exchange(self, place: _Place, inputs: Feeds) -> Outcome:
-        if place.worker is None:
-            place.worker = self._open(place)
-        return place.worker.exchange(inputs, self._run_seconds)
 
     def attach(self, watch: Watch, observer: Observer) -> None:
         """Be driven by an event loop; the other processes are started now."""
@@ -220,8 +220,17 @@ class ProcessRunner:
         self._files.remove()
 
     def _open(self, place: _Place) -> Worker:
-        self._files.restore()
-        worker = open_worker(self._opening, self._files.scratch(place.number), self._check)
+        try:
+            self._files.restore()
+            worker = open_worker(self._opening, self._files.scratch(place.number), self._check)
+        except OSError as error:
+            raise UnavailableError(
+                "serve.runner-failed-to-start",
+                f"The process of model {self.name!r} could not be started.",
+                why=f"{error}.",
+                fix="Check that there is room on the disk for temporary files, and for another process.",
+                details={"retry_after": round(LONGEST_SECONDS)},
+            ) from error
         told = {"model": self.name, "pid": worker.process.pid, "isolation": worker.level}
         _logger.info("model process started", extra=told)
         return worker
