@@ -119,6 +119,14 @@ class ProcessRunner:
         """Why there is no process and will be none for a while."""
         return self._failure
 
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        if self._closed.is_set():
+            return "it is closed"
+        if any(place.worker for place in self._places):
+            return ""
+        return "its processes end again and again" if self._failure else "its process is being started again"
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None), waiting for them; one that is lost is asked for once more.
 
