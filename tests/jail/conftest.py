@@ -26,7 +26,7 @@ FILE_BYTES = 1 << 20
 
 ENTERS = """
 import sys
-from pathlib import Path
+from pathlib import Path, PosixPath
 from modelwright.jail import Confinement, enter, tie_to_parent
 tie_to_parent({parent!r})
 held = enter(Confinement(Path({scratch!r}), **{limits!r}))
@@ -115,6 +115,7 @@ class World:
             "kept_read": kept_read,
             "not_kept": theirs_terminal,
             "terminal": theirs_terminal,
+            "terminal_path": os.ttyname(theirs_terminal),
         } | more
         (self.base / "plan.json").write_text(json.dumps(plan))
         given = (report, theirs.fileno(), kept_read, theirs_terminal)

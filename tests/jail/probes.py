@@ -229,6 +229,22 @@ def _(w):
     os.mknod("device", 0o600 | 0o060000, os.makedev(7, 0))
 
 
+@probe("read what is typed into a terminal", harmless=False)
+def _(w):
+    opened(w["terminal_path"])
+
+
+@probe("read a disk", harmless=False)
+def _(w):
+    disks = [path for path in Path("/dev").iterdir() if path.is_block_device()]
+    opened(disks[0])
+
+
+@probe("open the terminal it was started from", harmless=False)
+def _(w):
+    opened("/dev/tty", os.O_RDWR)
+
+
 @probe("open a block device")
 def _(w):
     disks = [path for path in Path("/dev").iterdir() if path.is_block_device()] if os.access("/dev", os.R_OK) else []
