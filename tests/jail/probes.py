@@ -355,6 +355,24 @@ def _(w):
     call("name_to_handle_at", AT_FDCWD, w["home_file"].encode(), handle, bytes(4), 0)
 
 
+@probe("lock a file of others for good", harmless=False)
+def _(w):
+    with open(w["data_file"], "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@probe("hold off the writer of a database", harmless=False)
+def _(w):
+    with open(w["data_file"], "rb") as file:
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@probe("hold off the writer of a database by the newer locks", harmless=False)
+def _(w):
+    with open(w["data_file"], "rb") as file:
+        fcntl.fcntl(file, 37, struct.pack("hhqqi", 0, 0, 0, 0, 0) + bytes(8))
+
+
 # Other processes
 
 

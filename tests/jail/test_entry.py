@@ -74,3 +74,24 @@ except PermissionError: print('refused')
 """
     _, said, _ = hold(code)
     assert said[1:] == ["refused"]
+
+
+def test_strict_allows_a_database_and_locks_in_its_scratch(hold):
+    code = """
+import fcntl, sqlite3
+with sqlite3.connect('own.db') as own: own.execute('create table t as select 7 as x')
+fcntl.flock(open('own.lock', 'w'), fcntl.LOCK_EX)
+print(own.execute('select x from t').fetchone()[0])
+"""
+    assert hold(code)[1] == ["7"]
+
+
+def test_what_the_docs_say_stays_visible_is_no_more_than_names_sizes_and_times(hold, tmp_path):
+    (tmp_path / "secret").write_bytes(b"planted")
+    code = f"""
+import os
+print(os.stat({str(tmp_path / "secret")!r}).st_size, os.path.exists('/etc/shadow'))
+try: open({str(tmp_path / "secret")!r})
+except PermissionError: print('refused')
+"""
+    assert hold(code)[1] == ["7", "True", "refused"]

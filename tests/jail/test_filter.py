@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwright.jail import calls
-from modelwright.jail.seccomp import filter_program
+from modelwright.jail.seccomp import Allowed, filter_program
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 OURS = 4711
@@ -36,11 +36,11 @@ def judge(program, architecture, number, arguments=()):
             at += yes if holds else no
 
 
-def answer(machine, name, *arguments, truncation_open=False, memory_files=False):
+def answer(machine, name, *arguments, **allowed):
     number = calls.number(name, machine)
     if number is None:
         return None
-    program = filter_program(machine, OURS, truncation_open=truncation_open, memory_files=memory_files)
+    program = filter_program(machine, OURS, Allowed(**allowed))
     said = judge(program, calls.ARCHITECTURES[machine][1], number, arguments)
     return "allowed" if said == ALLOW else errno.errorcode[said & 0xFFFF] if said & ERRNO == ERRNO else "killed"
 
@@ -48,7 +48,7 @@ def answer(machine, name, *arguments, truncation_open=False, memory_files=False)
 @pytest.mark.parametrize("machine", MACHINES)
 @given(arguments=st.lists(ARGUMENT, min_size=6, max_size=6))
 def test_what_is_denied_is_refused_whatever_its_arguments(machine, arguments):
-    program = filter_program(machine, OURS, truncation_open=False, memory_files=False)
+    program = filter_program(machine, OURS, Allowed())
     column, architecture = calls.ARCHITECTURES[machine]
     for numbers in (calls.DENIED | calls.MEMORY_FILES).values():
         if numbers[column] is not None:
@@ -58,7 +58,7 @@ def test_what_is_denied_is_refused_whatever_its_arguments(machine, arguments):
 @pytest.mark.parametrize("machine", MACHINES)
 @given(number=st.integers(0, 2**32 - 1))
 def test_every_other_call_is_allowed_and_newer_ones_do_not_exist(machine, number):
-    program = filter_program(machine, OURS, truncation_open=False, memory_files=False)
+    program = filter_program(machine, OURS, Allowed())
     column, architecture = calls.ARCHITECTURES[machine]
     known = {numbers[column] for numbers in (calls.DENIED | calls.MEMORY_FILES | calls.JUDGED).values()}
     said = judge(program, architecture, number)
@@ -72,7 +72,7 @@ def test_every_other_call_is_allowed_and_newer_ones_do_not_exist(machine, number
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_calls_of_another_architecture_end_the_process(machine):
-    program = filter_program(machine, OURS, truncation_open=False, memory_files=False)
+    program = filter_program(machine, OURS, Allowed())
     for architecture in (
         0x40000003,
         0,
@@ -96,6 +96,9 @@ def test_calls_are_judged_by_their_arguments(machine):
     assert answer(machine, "ioctl", 3, 0xFFFFFFFF00005412) == "EPERM"  # the kernel looks at the lower half only
     assert answer(machine, "prlimit64", 0, 7) == answer(machine, "sched_setaffinity", 0) == "allowed"
     assert answer(machine, "prlimit64", 1, 7) == answer(machine, "sched_setaffinity", 1) == "EPERM"
+    for name, arguments in (("flock", (3, 1)), ("fcntl", (3, 6)), ("fcntl", (3, 37))):
+        assert answer(machine, name, *arguments) == "ENOLCK"
+        assert answer(machine, name, *arguments, locks=True) == "allowed"
     assert answer(machine, "prctl", 15) == "allowed"
     assert answer(machine, "prctl", 4, 1) == answer(machine, "prctl", 1, 0) == "EPERM"
     assert answer(machine, "fallocate", 3, 0, 0, 9) == "allowed"
@@ -109,17 +112,17 @@ def test_truncation_is_refused_where_the_file_rules_do_not_cover_it(machine, nam
     read, write, truncate = 0o0, 0o2, 0o1000
     if calls.number(name, machine) is None:
         return
-    for flags, open_rules, said in (
-        (read | truncate, True, "EPERM"),
-        (write | truncate, True, "allowed"),
-        (read, True, "allowed"),
-        (read | truncate, False, "allowed"),
+    for flags, covered, said in (
+        (read | truncate, False, "EPERM"),
+        (write | truncate, False, "allowed"),
+        (read, False, "allowed"),
+        (read | truncate, True, "allowed"),
     ):
         arguments = [0] * at + [flags]
-        assert answer(machine, name, *arguments, truncation_open=open_rules) == said
-    assert answer(machine, "truncate", truncation_open=True) == "EPERM"
-    assert answer(machine, "truncate") == "allowed"
-    assert answer(machine, "openat2", truncation_open=True) == "ENOSYS"
+        assert answer(machine, name, *arguments, truncation=covered) == said
+    assert answer(machine, "truncate") == "EPERM"
+    assert answer(machine, "truncate", truncation=True) == "allowed"
+    assert answer(machine, "openat2") == "ENOSYS"
 
 
 @pytest.mark.parametrize("machine", MACHINES)

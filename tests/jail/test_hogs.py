@@ -10,7 +10,11 @@ import pytest
 
 from modelwright.jail import available
 
-in_memory = pytest.mark.skipif("bounded scratch" not in available().parts, reason="no file system in memory here")
+
+@pytest.fixture
+def in_memory():
+    if "bounded scratch" not in available().parts:
+        pytest.skip("no file system in memory here")
 
 
 def _neighbours_are_well():
@@ -82,7 +86,7 @@ for _ in range(4): threading.Thread(target=lambda: [hashlib.sha256(bytes(2**20))
     assert -status in {signal.SIGXCPU, signal.SIGKILL}
 
 
-@in_memory
+@pytest.mark.usefixtures("in_memory")
 def test_whoever_fills_the_disk_fills_a_scratch_of_a_stated_size_and_nothing_else(hold):
     code = """
 import os
@@ -97,7 +101,7 @@ except OSError as error: print(error.errno, written <= 2**22, os.statvfs('.').f_
     assert list(scratch.iterdir()) == []
 
 
-@in_memory
+@pytest.mark.usefixtures("in_memory")
 def test_whoever_makes_empty_files_runs_out_of_them(hold):
     code = """
 made = 0
