@@ -135,9 +135,10 @@ SHARED_MEMORY: Numbers = {
     "msgctl": (71, 187),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
-    "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
 }
+# Files in memory, which the limit of the address space does not count.
+MEMORY_FILES: Numbers = {"memfd_create": (319, 279)}
 DENIED: Numbers = PROGRAMS | OTHER_PROCESSES | SOCKETS | MOUNTS | KERNEL | METADATA | SHARED_MEMORY
 # Refused or allowed by their arguments.
 JUDGED: Numbers = {
@@ -154,15 +155,17 @@ JUDGED: Numbers = {
     "sched_setattr": (314, 274),
     "tgkill": (234, 131),
     "fallocate": (285, 47),
+    "flock": (73, 32),
     "open": (2, None),
     "openat": (257, 56),
     "openat2": (437, 437),
     "truncate": (76, 45),
     "seccomp": (317, 277),
+    "landlock_create_ruleset": (444, 444),
 }
 
 
 def number(name: str, machine: str) -> int | None:
     """The number of a call on ``machine``; None where it has none."""
     column, _ = ARCHITECTURES[machine]
-    return (DENIED | JUDGED)[name][column]
+    return (DENIED | MEMORY_FILES | JUDGED)[name][column]

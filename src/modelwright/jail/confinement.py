@@ -15,17 +15,17 @@ Level = Literal["strict", "standard", "partial", "none"]
 LIMITS = "resource limits"
 DESCRIPTORS = "other descriptors closed"
 NO_NEW_PRIVILEGES = "no_new_privs"
-NO_CAPABILITIES = "no capabilities"
+NO_CAPABILITIES = "no capability that changes anything"
 WRITES = "writes in scratch only (Landlock)"
 READS = "reads what is listed only (Landlock)"
 FILTER = "no sockets, programs or processes (seccomp)"
-OWN_USER = "a user of its own"
+NOT_ROOT = "not root"
 THREADS = "thread limit"
 NETWORK = "network namespace"
 BOUNDED_SCRATCH = "bounded scratch"
 
 STANDARD = (LIMITS, DESCRIPTORS, NO_NEW_PRIVILEGES, NO_CAPABILITIES, WRITES, FILTER)
-STRICT = (*STANDARD, READS, OWN_USER, THREADS)
+STRICT = (*STANDARD, READS, NOT_ROOT, THREADS)
 _ORDER = ("none", "partial", "standard", "strict")
 
 
@@ -48,6 +48,8 @@ class Confinement:
             which could be sent elsewhere, nor directories outside of what may be read.
         scratch_bytes: 0 leaves ``scratch`` a directory of its disk, where only ``file_bytes`` limits a file. Otherwise
             it becomes a file system in memory of this size, empty, seen by this process only and gone with it.
+        memory_files: allow ``memfd_create(2)``, for whoever answers with large tensors. ``memory_bytes`` does not count
+            such files: together they may hold ``open_files`` times ``file_bytes``.
     """
 
     scratch: Path
@@ -60,6 +62,7 @@ class Confinement:
     readable: tuple[Path, ...] = ()
     keep: tuple[int, ...] = ()
     scratch_bytes: int = 0
+    memory_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from modelwright.core.errors import UnavailableError
 from modelwright.jail import confinement as parts
 from modelwright.jail import identity, landlock, limits, namespaces, reading, seccomp
 from modelwright.jail.confinement import Confinement, Held, judge
+from modelwright.jail.parent import tie_to_parent
+from modelwright.jail.seccomp import Allowed
 
 
 def enter(confinement: Confinement) -> Held:
@@ -16,7 +18,7 @@ def enter(confinement: Confinement) -> Held:
 
     Import what is trusted before, in one thread: the kernel's file rules hold for the thread that calls this and those
     it starts, and where there are others they are reported as missing. Afterwards the current directory is ``scratch``
-    and every descriptor is closed but 0, 1, 2 and those to keep.
+    every descriptor is closed but 0, 1, 2 and those to keep, and the process dies with the one that started it.
 
     Raises:
         UnavailableError: ``jail.not-entered``; the process may be half held and should end.
@@ -36,7 +38,7 @@ def enter(confinement: Confinement) -> Held:
 
 
 def _enter(confinement: Confinement) -> Held:
-    held, reasons = [parts.LIMITS], []
+    held, reasons, parent = [parts.LIMITS], [], os.getppid()
     if limits.close_descriptors(confinement.keep):
         held.append(parts.DESCRIPTORS)
     alone = len(list(Path("/proc/self/task").iterdir())) == 1
@@ -56,12 +58,18 @@ def _enter(confinement: Confinement) -> Held:
     if identity.refuse_new_privileges():
         held.append(parts.NO_NEW_PRIVILEGES)
     identity.hide()
+    tie_to_parent(parent)  # the kernel forgot it if the user changed
     if ruleset is not None and ruleset.restrict():
         if alone:
             held += [parts.WRITES, *([parts.READS] if confinement.level == "strict" else [])]
         else:
             reasons.append("threads that ran before are not under the file rules")
-    if seccomp.install(truncation_open=rules < landlock.TRUNCATION_SINCE):
+    allowed = Allowed(
+        truncation=rules >= landlock.TRUNCATION_SINCE,
+        memory_files=confinement.memory_files,
+        locks=parts.READS in held,
+    )
+    if seccomp.install(allowed):
         held.append(parts.FILTER)
     return judge(confinement.level, held, reasons)
 
@@ -82,10 +90,10 @@ def _change_user(confinement: Confinement, readable: list[Path], *, ruled: bool)
             changed = identity.become_nobody_else(confinement.scratch, keep_reading=keep_reading)
             keep_reading = keep_reading and changed
         if os.geteuid() != 0:
-            held.append(parts.OWN_USER)
+            held.append(parts.NOT_ROOT)
     else:
         keep_reading = False
-        held.append(parts.OWN_USER)
+        held.append(parts.NOT_ROOT)
     if identity.drop_capabilities(keep_reading=keep_reading):
         held.append(parts.NO_CAPABILITIES)
     return held

@@ -6,43 +6,38 @@ import contextlib
 import ctypes
 import os
 import secrets
-import signal
 import struct
 from pathlib import Path
 
 from modelwright.jail import kernel
 
-_SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_KEEP_CAPABILITIES = 1, 4, 8
+_SET_DUMPABLE, _SET_KEEP_CAPABILITIES = 4, 8
 _SET_NO_NEW_PRIVILEGES, _GET_NO_NEW_PRIVILEGES = 38, 39
 _CAPABILITIES_VERSION = 0x20080522
 _READ_SEARCH = 1 << 2
+_TO_CHANGE_USER = 1 << 0 | 1 << 6 | 1 << 7  # CHOWN, SETGID, SETUID
 # Above what directory services and containers hand out, below what systemd keeps for itself; and its own range, for
 # containers that have no higher one.
 _USERS = (range(0x7A000000, 0x7B000000), range(61184, 65520))
 
 
 def become_nobody_else(scratch: Path, *, keep_reading: bool) -> bool:
-    """Change root for a user that no one else is, who owns ``scratch``; False where the kernel refuses.
+    """Change root for a user that no one else is, who owns ``scratch``; False where this root may not or has no other.
 
     Args:
         scratch: its directory, with plain files at most.
         keep_reading: keep the right to read whatever root could, which the file rules then bound.
     """
     user = _unused()
-    if user is None:
+    if user is None or _effective() & _TO_CHANGE_USER != _TO_CHANGE_USER:
         return False
-    with contextlib.suppress(OSError):
-        parent = os.getppid()
-        os.setgroups([])
-        for path in (scratch, *(path for path in scratch.iterdir() if path.is_file())):
-            os.chown(path, user, user, follow_symlinks=False)
-        kernel.prctl(_SET_KEEP_CAPABILITIES, int(keep_reading))
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-        kernel.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)  # forgotten when the user changed
-        if os.getppid() != parent:
-            os._exit(1)
-    return os.getresuid() == (user, user, user) and os.getresgid() == (user, user, user)
+    os.setgroups([])
+    for path in (scratch, *(path for path in scratch.iterdir() if path.is_file())):
+        os.chown(path, user, user, follow_symlinks=False)
+    kernel.prctl(_SET_KEEP_CAPABILITIES, int(keep_reading))
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    return True
 
 
 def _unused() -> int | None:
@@ -58,11 +53,24 @@ def drop_capabilities(*, keep_reading: bool) -> bool:
     kept = _READ_SEARCH if keep_reading else 0
     header = struct.pack("<Ii", _CAPABILITIES_VERSION, 0)
     kernel.libc().capset(header, struct.pack("<6I", kept, kept, 0, 0, 0, 0))
-    left = ctypes.create_string_buffer(24)
-    if kernel.libc().capget(header, left) != 0:
-        return False
-    low, low_permitted, _, high, high_permitted, _ = struct.unpack("<6I", left.raw)
-    return not (low | low_permitted) & ~kept and not high | high_permitted
+    return not _effective() & ~kept and not _permitted() & ~kept
+
+
+def _effective() -> int:
+    low, _, _, high, _, _ = _capabilities()
+    return low | high << 32
+
+
+def _permitted() -> int:
+    _, low, _, _, high, _ = _capabilities()
+    return low | high << 32
+
+
+def _capabilities() -> tuple[int, ...]:
+    held = ctypes.create_string_buffer(24)
+    if kernel.libc().capget(struct.pack("<Ii", _CAPABILITIES_VERSION, 0), held) != 0:
+        raise OSError(ctypes.get_errno(), kernel.reason())
+    return struct.unpack("<6I", held.raw)
 
 
 def refuse_new_privileges() -> bool:
@@ -72,5 +80,7 @@ def refuse_new_privileges() -> bool:
 
 
 def hide() -> None:
-    """No core dump, and no other process of the same user may trace this one or read its memory."""
+    """No terminal, no core dump, and no other process of the same user may trace this one or read its memory."""
+    with contextlib.suppress(PermissionError):  # it leads a session of its own already
+        os.setsid()
     kernel.prctl(_SET_DUMPABLE, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 
 
@@ -25,8 +24,3 @@ def syscall(number: int, *arguments: object) -> int:
 def reason() -> str:
     """Why the last call was refused."""
     return os.strerror(ctypes.get_errno())
-
-
-def refused_by_design() -> bool:
-    """True when the last call failed because the kernel does not have it."""
-    return ctypes.get_errno() in {errno.ENOSYS, errno.EOPNOTSUPP}

@@ -15,7 +15,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 def tie_to_parent(parent: int) -> None:
     """Die with the parent process, and leave at once where it is gone already.
 
-    The kernel forgets this when the process changes its user: :func:`modelwright.jail.enter` ties it again.
+    To the kernel the parent is the *thread* that started this process: start it from one that stays.
 
     Args:
         parent: the process id of whoever started this one, as it said itself.
@@ -40,6 +40,7 @@ def environment(scratch: Path, more: Mapping[str, str] | None = None) -> dict[st
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "XDG_CACHE_HOME": str(scratch),
+        "USER": "model",
         "LANG": "C.UTF-8",
         "JOBLIB_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "1",

@@ -1,10 +1,11 @@
-"""The jailed process that opens one pickled model, converts it, and writes the result as plain files.
+"""The jailed process that opens one pickled model, converts it, and writes the result into descriptors it was given.
 
-``python -I -m modelwright.adapters.frameworks.converter SCRATCH MODEL PARENT_PID``; SCRATCH holds ``request.json``.
+``python -I -m modelwright.adapters.frameworks.converter SCRATCH``; SCRATCH holds ``request.json``.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -14,31 +15,45 @@ from typing import Any
 from modelwright.adapters.frameworks import exchange
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.record_codec import from_json, parse_json
-from modelwright.jail import Confinement, enter, tie_to_parent
+from modelwright.core.table import Table
+from modelwright.jail import Confinement, Held, enter, tie_to_parent
 from modelwright.ports.framework import Conversion
 
 
 def main(arguments: list[str]) -> int:
     """Convert; 0 when a result (a conversion or an error in words) was written."""
-    scratch, model, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
-    tie_to_parent(parent)
-    limits = from_json(dict[str, Any], parse_json((scratch / "request.json").read_bytes(), "request"), "request")
+    scratch = Path(arguments[0])
+    request = from_json(dict[str, Any], parse_json((scratch / "request.json").read_bytes(), "request"), "request")
+    tie_to_parent(int(request["parent"]))
+    results = {name: int(descriptor) for name, descriptor in request["results"].items()}
+    rows = scratch / "rows.npz"
+    examples = exchange.read_table(rows) if rows.is_file() else None
     _import_trusted()
-    held = enter(
+    level = _in_words(_enter(scratch, request, results))
+    try:
+        exchange.write_conversion(results, _convert(request, examples, level))
+    except ModelwrightError as error:
+        exchange.write_error(results, error)
+    return 0
+
+
+def _enter(scratch: Path, request: dict[str, Any], results: dict[str, int]) -> Held:
+    return enter(
         Confinement(
             scratch,
-            "standard",
-            memory_bytes=int(limits["memory_bytes"]),
-            cpu_seconds=int(limits["cpu_seconds"]),
-            file_bytes=int(limits["file_bytes"]),
+            "strict",
+            memory_bytes=int(request["memory_bytes"]),
+            cpu_seconds=int(request["cpu_seconds"]),
+            file_bytes=int(request["file_bytes"]),
+            keep=(int(request["model"]), *results.values()),
+            scratch_bytes=int(request["scratch_bytes"]),
         )
     )
-    level = "; ".join((held.level, "own process", *held.parts))
-    try:
-        exchange.write_conversion(scratch, _convert(scratch, model, str(limits["target"]), level))
-    except ModelwrightError as error:
-        exchange.write_error(scratch, error)
-    return 0
+
+
+def _in_words(held: Held) -> str:
+    missing = [f"missing: {', '.join(held.missing)}"] if held.missing else []
+    return "; ".join((held.level, "own process", *held.parts, *missing))
 
 
 def _import_trusted() -> None:
@@ -53,15 +68,13 @@ def _import_trusted() -> None:
     onnxruntime.disable_telemetry_events()
 
 
-def _convert(scratch: Path, path: Path, target: str, level: str) -> Conversion:
+def _convert(request: dict[str, Any], examples: Table | None, level: str) -> Conversion:
     from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: after the parent is watched
 
-    rows = scratch / "rows.npz"
-    examples = exchange.read_table(rows) if rows.is_file() else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = _open(path, level)
-    conversion = convert(model, examples, target=target)
+        model = _open(int(request["model"]), str(request["name"]), level)
+    conversion = convert(model, examples, target=str(request["target"]))
     notes = {"isolation": level}
     said = [str(warning.message).split(".")[0] for warning in caught if "Version" in warning.category.__name__]
     if said:
@@ -69,29 +82,30 @@ def _convert(scratch: Path, path: Path, target: str, level: str) -> Conversion:
     return replace(conversion, notes=conversion.notes | notes)
 
 
-def _open(path: Path, level: str) -> Any:
+def _open(descriptor: int, name: str, level: str) -> Any:
     import joblib  # lazy: as above
 
     try:
-        return joblib.load(path)
+        with os.fdopen(descriptor, "rb") as file:
+            return joblib.load(file)
     except ModuleNotFoundError as error:
         raise BadInputError(
             "pack.unreadable-model",
-            f"{path.name!r} needs the module {error.name!r}, which is not installed here.",
+            f"{name!r} needs the module {error.name!r}, which is not installed here.",
             why="The model was saved where that module was.",
             fix="Install the module beside modelwright, or pack the model in the program that trained it.",
         ) from error
     except PermissionError as error:
         raise BadInputError(
             "pack.unreadable-model",
-            f"{path.name!r} tried what the jail refuses when it was opened.",
+            f"{name!r} tried what the jail refuses when it was opened.",
             why=f"{error}. In force: {level}.",
             fix="Do not use this file unless you know what it does.",
         ) from error
     except BaseException as error:
         raise BadInputError(
             "pack.unreadable-model",
-            f"{path.name!r} cannot be opened as a pickled model.",
+            f"{name!r} cannot be opened as a pickled model.",
             why=f"{type(error).__name__}: {str(error)[:300] or 'the file ends too early'}.",
             fix="Save the model with joblib.dump, by the same versions of its libraries.",
         ) from error
