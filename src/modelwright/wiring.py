@@ -133,7 +133,7 @@ def save_package(package: Package, path: Path) -> None:
 def plugins() -> list[dict[str, str]]:
     """Every entry point of our groups: ``group``, ``name``, ``distribution``, ``error`` (empty when it loads)."""
     found = []
-    for group in ("modelwright.frameworks", "modelwright.channels"):
+    for group in ("modelwright.frameworks", "modelwright.loaders", "modelwright.channels"):
         for point in entry_points(group=group):
             try:
                 point.load()

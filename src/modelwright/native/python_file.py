@@ -50,6 +50,9 @@ def open_python(file: Path, signature: Signature) -> Callable[[Mapping[str, NDAr
 
 
 def _run(file: Path) -> ModuleType:
+    folder = str(file.parent)
+    if folder not in sys.path:  # last: what is installed is found first
+        sys.path.append(folder)
     module = ModuleType(MODULE)
     module.__file__ = str(file)
     sys.modules[MODULE] = module  # where its own classes are looked up by name
@@ -61,7 +64,7 @@ def _run(file: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         raise _unreadable(
             f"it imports {error.name!r}, which is not installed here",
-            "Install that module beside modelwright; one file is packed, not what lies beside it.",
+            "Install that module beside modelwright, or pack a folder with model.py and the module in it.",
         ) from error
     except Exception as error:
         raise _unreadable(f"running it raised {_words(error)}", "Correct the file.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -91,25 +92,20 @@ def _frames(
 ) -> Callable[[Feeds], Any]:
     """Data frames with the trained columns in order.
 
-    One block for each kind of values: pandas takes a block of columns as it is, and looks at each value of a column.
+    Put together from runs of neighbours of one kind: pandas takes a block of columns as it is, and looks at each value
+    of a column that it is given by itself.
     """
     import pandas as pd  # lazy: only a model that was trained on data frames needs it
 
-    kinds = {name: spec.datatype for spec in signature.inputs for name in spec.features or (spec.name,)}
-    blocks = [
-        (pd.Index([name for name in names if kinds[name] == kind]), DATATYPES[kind])
-        for kind in dict.fromkeys(kinds[name] for name in names)
-    ]
-    placed = [name for index, _ in blocks for name in index]
-    order = None if placed == list(names) else np.array([placed.index(name) for name in names])
+    kinds = {name: DATATYPES[spec.datatype] for spec in signature.inputs for name in spec.features or (spec.name,)}
+    runs = [(dtype, pd.Index(list(run))) for dtype, run in groupby(names, kinds.__getitem__)]
 
     def frame(feeds: Feeds) -> Any:
         held = columns(feeds)
-        made = [
+        blocks = [
             pd.DataFrame(np.stack([held[name] for name in index], axis=1), columns=index, dtype=dtype, copy=False)
-            for index, dtype in blocks
+            for dtype, index in runs
         ]
-        whole = made[0] if len(made) == 1 else pd.concat(made, axis=1)
-        return whole if order is None else whole.take(order, axis=1)
+        return blocks[0] if len(blocks) == 1 else pd.concat(blocks, axis=1)
 
     return frame

@@ -1,4 +1,4 @@
-"""The jailed process that opens one pickled model, converts it, and writes the result into descriptors it was given.
+"""The jailed process that opens one model, converts or asks it, and writes the result into descriptors it was given.
 
 ``python -I -m modelwright.adapters.frameworks.converter SCRATCH``; SCRATCH holds ``request.json``.
 """
@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
     results = {name: int(descriptor) for name, descriptor in request["results"].items()}
     rows = scratch / "rows.npz"
     examples = exchange.read_table(rows) if rows.is_file() else None
-    _import_trusted()
+    if not _is_python(request):
+        _import_trusted()
     level = _in_words(_enter(scratch, request, results))
     try:
         exchange.write_conversion(results, _convert(request, examples, level))
@@ -37,14 +38,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _is_python(request: dict[str, Any]) -> bool:
+    return str(request["name"]).lower().endswith(".py")
+
+
 def _enter(scratch: Path, request: dict[str, Any], results: dict[str, int]) -> Held:
+    path = Path(request["path"])
+    opened_again = (path.parent if request["folder"] else path,) if request["route"] != "onnx" else ()
     return enter(
         Confinement(
             scratch,
-            "strict",
+            request["isolation"],
             memory_bytes=int(request["memory_bytes"]),
             cpu_seconds=int(request["cpu_seconds"]),
             file_bytes=int(request["file_bytes"]),
+            readable=opened_again,
             keep=(int(request["model"]), *results.values()),
             scratch_bytes=int(request["scratch_bytes"]),
         )
@@ -69,17 +77,36 @@ def _import_trusted() -> None:
 
 
 def _convert(request: dict[str, Any], examples: Table | None, level: str) -> Conversion:
-    from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: after the parent is watched
+    path, target = Path(request["path"]), str(request["target"])
+    if _is_python(request):
+        from modelwright.adapters.frameworks.python_native import convert_python  # lazy: after the parent is watched
 
+        conversion = convert_python(path, examples, target=target)
+        return replace(conversion, notes=conversion.notes | {"isolation": level})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = _open(int(request["model"]), str(request["name"]), level)
-    conversion = convert(model, examples, target=str(request["target"]))
+    conversion = _on_route(model, path, examples, target, str(request["route"]), str(request["why"]))
     notes = {"isolation": level}
     said = [str(warning.message).split(".")[0] for warning in caught if "Version" in warning.category.__name__]
     if said:
         notes["versions"] = said[0]
     return replace(conversion, notes=conversion.notes | notes)
+
+
+def _on_route(model: Any, path: Path, examples: Table | None, target: str, route: str, why: str) -> Conversion:
+    from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because  # lazy: as above
+    from modelwright.adapters.frameworks.sklearn_convert import convert
+    from modelwright.adapters.frameworks.sklearn_native import convert_native
+
+    if route != "native":
+        try:
+            return convert(model, examples, target=target)
+        except ModelwrightError as error:
+            if route == "onnx" or error.code not in NO_ONNX:
+                raise
+            why = because(error)
+    return convert_native(model, path, examples, target=target, why=why or ASKED)
 
 
 def _open(descriptor: int, name: str, level: str) -> Any:
@@ -94,6 +121,13 @@ def _open(descriptor: int, name: str, level: str) -> Any:
             f"{name!r} needs the module {error.name!r}, which is not installed here.",
             why="The model was saved where that module was.",
             fix="Install the module beside modelwright, or pack the model in the program that trained it.",
+        ) from error
+    except AttributeError as error:
+        raise BadInputError(
+            "pack.unreadable-model",
+            f"{name!r} names a class or a function that is not there.",
+            why=f"{error}.",
+            fix="Define your own classes and functions in a module that is installed, not in the program that trains.",
         ) from error
     except PermissionError as error:
         raise BadInputError(

@@ -23,6 +23,7 @@ from modelwright.core.errors import (
     ModelwrightError,
     RefusedError,
 )
+from modelwright.core.native import Native
 from modelwright.core.package import Parity, canonical_json
 from modelwright.core.package_codec import signature_from_json, signature_json
 from modelwright.core.record_codec import from_json, malformed, parse_json, to_json
@@ -116,7 +117,7 @@ def read_table(path: Path) -> Table:
 
 
 def write_conversion(results: Mapping[str, int], conversion: Conversion) -> None:
-    """A conversion, into the descriptors of :data:`RESULTS`; ``result.json`` last."""
+    """A conversion but its ``files``, into the descriptors of :data:`RESULTS`; ``result.json`` last."""
     with os.fdopen(results["model.onnx"], "wb") as file:
         file.write(conversion.onnx)
     for name, arrays in (("inputs.npz", conversion.inputs), ("outputs.npz", conversion.outputs)):
@@ -131,6 +132,7 @@ def write_conversion(results: Mapping[str, int], conversion: Conversion) -> None
         "environment": list(conversion.environment),
         "notes": conversion.notes,
         "row_independent": conversion.row_independent,
+        "native": to_json(conversion.native),
     }
     _write_record(results, {"conversion": record})
 
@@ -160,18 +162,20 @@ def read_result(directory: Path) -> Conversion:
     body = record.get("conversion")
     if not isinstance(body, dict):
         raise malformed("result.json", "it holds neither a conversion nor an error")
-    words = {key: from_json(str, body.get(key), key) for key in ("framework", "framework_version", "model_class")}
-    parity = body.get("parity")
+    parity, native = body.get("parity"), body.get("native")
     return Conversion(
         onnx=_read(directory / "model.onnx", MAX_BYTES),
         signature=signature_from_json(canonical_json(body.get("signature"))),
         parity=None if parity is None else from_json(Parity, parity, "parity"),
         inputs=read_arrays(directory / "inputs.npz", max_bytes=MAX_RESULT_BYTES),
         outputs=read_arrays(directory / "outputs.npz", max_bytes=MAX_RESULT_BYTES),
+        framework=from_json(str, body.get("framework"), "framework"),
+        framework_version=from_json(str, body.get("framework_version"), "framework_version"),
+        model_class=from_json(str, body.get("model_class"), "model_class"),
         environment=from_json(tuple[dict[str, str], ...], body.get("environment"), "environment"),
         notes=from_json(dict[str, str], body.get("notes"), "notes"),
         row_independent=from_json(bool, body.get("row_independent"), "row_independent"),
-        **words,
+        native=None if native is None else from_json(Native, native, "native"),
     )
 
 

@@ -10,15 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from modelwright.adapters.frameworks import exchange
 from modelwright.core.errors import BadInputError, CorruptError, DeadlineError, ModelwrightError, UnavailableError
+from modelwright.core.native import Isolation
 from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
 from modelwright.jail import environment
-from modelwright.ports.framework import Conversion
+from modelwright.ports.framework import Conversion, Route
 
 MEMORY_BYTES = 16 * 2**30
 FILE_BYTES = exchange.MAX_BYTES
@@ -28,9 +30,22 @@ _STALE_SECONDS = 86_400
 
 
 def convert_file(
-    path: Path, examples: Table | None, *, target: str, timeout_seconds: float, memory_bytes: int = MEMORY_BYTES
+    path: Path,
+    examples: Table | None,
+    *,
+    target: str,
+    timeout_seconds: float,
+    memory_bytes: int = MEMORY_BYTES,
+    route: Route = "onnx",
+    isolation: Isolation = "strict",
+    why: str = "",
+    beside: Mapping[str, Path] | None = None,
 ) -> Conversion:
     """Convert a pickled model in a process that has no network, no privileges and nothing to read but the model.
+
+    A model that runs as code is asked there about the examples, at the level of jail that it says it needs; its file,
+    and those ``beside`` it (name in the package to path), come back in ``files``, read and not opened. ``why`` is why
+    the route is ``native``.
 
     Raises:
         BadInputError: ``pack.missing-file``, ``pack.unreadable-model`` and those of the conversion.
@@ -40,7 +55,12 @@ def convert_file(
     """
     request = {
         "name": path.name,
+        "path": str(path.resolve()),
+        "folder": beside is not None,
         "target": target,
+        "route": route,
+        "isolation": isolation,
+        "why": why,
         "memory_bytes": memory_bytes,
         "cpu_seconds": int(timeout_seconds * max(os.cpu_count() or 1, 1)) + 1,
         "file_bytes": FILE_BYTES,
@@ -53,11 +73,22 @@ def convert_file(
         if status != 0 or not (place / "result.json").stat().st_size:
             raise _crashed(path.name, status, place)
         try:
-            return exchange.read_result(place)
+            return _with_files(exchange.read_result(place), path, isolation, beside or {})
         except (CorruptError, OSError) as error:
             if isinstance(error, CorruptError) and error.code != "package.malformed":
                 raise
             raise _crashed(path.name, status, place) from error
+
+
+def _with_files(conversion: Conversion, path: Path, isolation: Isolation, beside: Mapping[str, Path]) -> Conversion:
+    if conversion.native is None:
+        return conversion
+    files = {conversion.native.file: path, **beside}
+    return replace(
+        conversion,
+        native=replace(conversion.native, isolation=isolation),
+        files={name: held.read_bytes() for name, held in files.items()},
+    )
 
 
 @contextlib.contextmanager
@@ -157,7 +188,7 @@ def _crashed(name: str, status: int, place: Path) -> ModelwrightError:
         "pack.converter-crashed",
         f"The process that was to convert {name!r} did not finish.",
         why=f"{why.rstrip('.')}.",
-        fix="Check that the file is a scikit-learn model you trust and that there is memory for it.",
+        fix="Check that the file is a model you trust and that there is memory for it.",
     )
 
 

@@ -251,7 +251,11 @@ def _conversion(model: Any, best: _Candidate, parity: Parity, probed: str) -> Co
         framework_version=sklearn.__version__,
         model_class=model_class(model),
         environment=environment(modules),
-        notes={"isolation": "none: the model was already an object in the caller's process", "probes": probed},
+        notes={
+            "isolation": "none: the model was already an object in the caller's process",
+            "probes": probed,
+            "route": "It converts to ONNX, and the graph answers the examples as the original does.",
+        },
         row_independent=True,
     )
 
