@@ -174,7 +174,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=RoutedRunners(),
+            runners=RoutedRunners(memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
             frameworks=frameworks(),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),

@@ -24,6 +24,35 @@ NOBODY = 2_000_000_000
 FILE_BYTES = 1 << 20
 
 
+ENTERS = """
+import sys
+from pathlib import Path, PosixPath
+from modelwright.jail import Confinement, enter, tie_to_parent
+tie_to_parent({parent!r})
+held = enter(Confinement(Path({scratch!r}), **{limits!r}))
+{code}
+"""
+
+
+def program(scratch, code, parent, **limits):
+    """What enters with ``limits`` and then runs ``code``, which knows what is ``held``."""
+    asked = {"level": "strict", "memory_bytes": 2**33, "cpu_seconds": 60, "file_bytes": FILE_BYTES} | limits
+    return ENTERS.format(parent=parent, scratch=str(scratch), limits=asked, code=code)
+
+
+def held_process(scratch, code, **limits):
+    """A process that enters with ``limits`` and then runs ``code``."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-B", "-c", program(scratch, code, os.getpid(), **limits)],
+        env=environment(scratch),
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @dataclass
 class World:
     base: Path
@@ -86,6 +115,7 @@ class World:
             "kept_read": kept_read,
             "not_kept": theirs_terminal,
             "terminal": theirs_terminal,
+            "terminal_path": os.ttyname(theirs_terminal),
         } | more
         (self.base / "plan.json").write_text(json.dumps(plan))
         given = (report, theirs.fileno(), kept_read, theirs_terminal)
@@ -109,6 +139,26 @@ class World:
             (self.base / "plan.json").unlink()
         assert said, words.decode()
         return json.loads(said)
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Runs code in a held process to its end: its status, what it said, and its scratch directory afterwards."""
+
+    def run(code, *, scratch=None, **limits):
+        scratch = scratch or Path(tempfile.mkdtemp(dir=tmp_path)).resolve()
+        process = held_process(scratch, code, **limits)
+        said, words = process.communicate(timeout=120)
+        assert "Traceback" not in words, words
+        return process.returncode, said.split(), scratch
+
+    return run
+
+
+@pytest.fixture
+def program_of():
+    """The text of such a program, for whoever starts it itself."""
+    return program
 
 
 def _reached(listeners):

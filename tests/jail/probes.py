@@ -229,6 +229,22 @@ def _(w):
     os.mknod("device", 0o600 | 0o060000, os.makedev(7, 0))
 
 
+@probe("read what is typed into a terminal", harmless=False)
+def _(w):
+    opened(w["terminal_path"])
+
+
+@probe("read a disk", harmless=False)
+def _(w):
+    disks = [path for path in Path("/dev").iterdir() if path.is_block_device()]
+    opened(disks[0])
+
+
+@probe("open the terminal it was started from", harmless=False)
+def _(w):
+    opened("/dev/tty", os.O_RDWR)
+
+
 @probe("open a block device")
 def _(w):
     disks = [path for path in Path("/dev").iterdir() if path.is_block_device()] if os.access("/dev", os.R_OK) else []
@@ -337,6 +353,24 @@ def _(w):
 def _(w):
     handle = struct.pack("<Ii", 128, 0) + bytes(128)
     call("name_to_handle_at", AT_FDCWD, w["home_file"].encode(), handle, bytes(4), 0)
+
+
+@probe("lock a file of others for good", harmless=False)
+def _(w):
+    with open(w["data_file"], "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@probe("hold off the writer of a database", harmless=False)
+def _(w):
+    with open(w["data_file"], "rb") as file:
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@probe("hold off the writer of a database by the newer locks", harmless=False)
+def _(w):
+    with open(w["data_file"], "rb") as file:
+        fcntl.fcntl(file, 37, struct.pack("hhqqi", 0, 0, 0, 0, 0) + bytes(8))
 
 
 # Other processes

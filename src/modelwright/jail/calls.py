@@ -155,6 +155,7 @@ JUDGED: Numbers = {
     "sched_setattr": (314, 274),
     "tgkill": (234, 131),
     "fallocate": (285, 47),
+    "flock": (73, 32),
     "open": (2, None),
     "openat": (257, 56),
     "openat2": (437, 437),

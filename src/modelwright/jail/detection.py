@@ -37,9 +37,16 @@ def available() -> Held:
             raise UnavailableError(
                 "jail.not-entered",
                 "It could not be found out how well a process can be held here.",
-                why=f"{error}.",
+                why=f"{_last_line(error) or error}.",
                 fix="Check that new processes can be started and that the temporary directory can be written.",
             ) from error
+
+
+def _last_line(error: Exception) -> str:
+    """What the process that tried said last."""
+    words = error.stderr if isinstance(error, subprocess.CalledProcessError) else b""
+    lines = (words or b"").decode(errors="replace").split("\n")
+    return next((line.strip().rstrip(".") for line in reversed(lines) if line.strip()), "")
 
 
 def _try(scratch: Path) -> Held:

@@ -10,6 +10,7 @@ from modelwright.jail import confinement as parts
 from modelwright.jail import identity, landlock, limits, namespaces, reading, seccomp
 from modelwright.jail.confinement import Confinement, Held, judge
 from modelwright.jail.parent import tie_to_parent
+from modelwright.jail.seccomp import Allowed
 
 
 def enter(confinement: Confinement) -> Held:
@@ -63,7 +64,12 @@ def _enter(confinement: Confinement) -> Held:
             held += [parts.WRITES, *([parts.READS] if confinement.level == "strict" else [])]
         else:
             reasons.append("threads that ran before are not under the file rules")
-    if seccomp.install(truncation_open=rules < landlock.TRUNCATION_SINCE, memory_files=confinement.memory_files):
+    allowed = Allowed(
+        truncation=rules >= landlock.TRUNCATION_SINCE,
+        memory_files=confinement.memory_files,
+        locks=parts.READS in held,
+    )
+    if seccomp.install(allowed):
         held.append(parts.FILTER)
     return judge(confinement.level, held, reasons)
 

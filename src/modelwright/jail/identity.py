@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -79,5 +80,7 @@ def refuse_new_privileges() -> bool:
 
 
 def hide() -> None:
-    """No core dump, and no other process of the same user may trace this one or read its memory."""
+    """No terminal, no core dump, and no other process of the same user may trace this one or read its memory."""
+    with contextlib.suppress(PermissionError):  # it leads a session of its own already
+        os.setsid()
     kernel.prctl(_SET_DUMPABLE, 0)

@@ -40,6 +40,7 @@ def environment(scratch: Path, more: Mapping[str, str] | None = None) -> dict[st
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "XDG_CACHE_HOME": str(scratch),
+        "USER": "model",
         "LANG": "C.UTF-8",
         "JOBLIB_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "1",

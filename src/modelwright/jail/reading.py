@@ -12,9 +12,12 @@ from pathlib import Path
 
 # What /proc tells of this process and of the machine, never of other processes.
 _PROC = ("self", "cpuinfo", "meminfo", "stat", "loadavg", "filesystems", "sys/vm", "sys/kernel/osrelease")
+_DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
 _MACHINE = (
-    *("/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage"),
-    *("/dev/zero", "/dev/random", "/dev/urandom"),
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/sys/fs/cgroup",
+    "/sys/kernel/mm/transparent_hugepage",
 )
 _C_LIBRARY = (
     *("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"),
@@ -29,14 +32,15 @@ def listed() -> list[Path]:
     """Where Python, what is on ``sys.path`` and the C library are, and what they ask about the machine."""
     prefixes = dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix))
     python = [Path(prefix, part) for prefix in prefixes for part in _OF_PYTHON]
-    machine = [Path(place) for place in (*_C_LIBRARY, *_MACHINE)]
+    machine = [Path(place) for place in (*_C_LIBRARY, *_MACHINE, *_DEVICES)]
     proc = [Path("/proc", name) for name in _PROC]
     return [*python, Path(__file__).parents[1], *_imported_from(), *machine, *proc]
 
 
 def everything() -> Iterator[Path]:
-    """Every place below the root but /proc, and of /proc what tells nothing of other processes."""
-    yield from (place for place in Path("/").iterdir() if place.name != "proc")
+    """Every place below the root but devices, terminals first, and what /proc tells of other processes."""
+    yield from (place for place in Path("/").iterdir() if place.name not in {"proc", "dev"})
+    yield from map(Path, _DEVICES)
     yield from (Path("/proc", name) for name in (*_PROC, "sys"))
 
 

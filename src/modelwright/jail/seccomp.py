@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import struct
+from dataclasses import dataclass
 
 from modelwright.jail import calls, kernel
 
@@ -35,20 +36,32 @@ _OF_ITSELF = {
     "sched_setattr": 0,
 }
 
+_LOCKING = (6, 7, 37, 38)  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+
 Step = bytes
 
 
-def install(*, truncation_open: bool, memory_files: bool) -> bool:
-    """Install the filter on every thread; False where the kernel or the machine has none.
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What the filter leaves alone because something else holds it, or because it was asked for.
 
     Args:
-        truncation_open: the kernel's file rules do not cover truncation, so the filter has to.
-        memory_files: allow files in memory.
+        truncation: by path; the file rules of newer kernels cover it.
+        memory_files: ``memfd_create(2)``.
+        locks: of files; whoever may read the files of others could make them wait.
     """
+
+    truncation: bool = False
+    memory_files: bool = False
+    locks: bool = False
+
+
+def install(allowed: Allowed) -> bool:
+    """Install the filter on every thread; False where the kernel or the machine has none."""
     machine = platform.machine()
     if machine not in calls.ARCHITECTURES:
         return False
-    program = filter_program(machine, os.getpid(), truncation_open=truncation_open, memory_files=memory_files)
+    program = filter_program(machine, os.getpid(), allowed)
     buffer = ctypes.create_string_buffer(program, len(program))
     described = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     number = calls.number("seccomp", machine)
@@ -56,31 +69,30 @@ def install(*, truncation_open: bool, memory_files: bool) -> bool:
     return kernel.syscall(number, _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(described)) == 0
 
 
-def filter_program(machine: str, process: int, *, truncation_open: bool, memory_files: bool) -> bytes:
+def filter_program(machine: str, process: int, allowed: Allowed) -> bytes:
     """Classic BPF: kill on a foreign ABI, refuse the denied calls, judge some by their arguments, allow the rest.
 
     Args:
         machine: a key of :data:`modelwright.jail.calls.ARCHITECTURES`.
         process: the process that may signal its own threads.
-        truncation_open: refuse truncation by path too.
-        memory_files: allow files in memory.
+        allowed: what it leaves alone.
     """
     column, architecture = calls.ARCHITECTURES[machine]
     steps = [_load(_ARCHITECTURE), _jump(_EQUAL, architecture, 1, 0), _answer(_KILL), _load(_NUMBER)]
     if machine == "x86_64":
         steps += [_jump(_AT_LEAST, _X32_BIT, 0, 1), _answer(_KILL)]
     steps += [_jump(_AT_LEAST, calls.FIRST_UNKNOWN, 0, 1), _answer(_ABSENT)]
-    denied = calls.DENIED if memory_files else calls.DENIED | calls.MEMORY_FILES
+    denied = calls.DENIED if allowed.memory_files else calls.DENIED | calls.MEMORY_FILES
     for numbers in denied.values():
         if (number := numbers[column]) is not None:
             steps += [_jump(_EQUAL, number, 0, 1), _answer(_REFUSE)]
-    for name, body in _judged(process, truncation_open=truncation_open).items():
+    for name, body in _judged(process, allowed).items():
         if (number := calls.number(name, machine)) is not None:
             steps += [_jump(_EQUAL, number, 0, len(body)), *body]
     return b"".join([*steps, _answer(_ALLOW)])
 
 
-def _judged(process: int, *, truncation_open: bool) -> dict[str, list[Step]]:
+def _judged(process: int, allowed: Allowed) -> dict[str, list[Step]]:
     """By call, what decides about it; each ends with an answer."""
     bodies = {name: _refuse_values(position, values) for name, (position, values) in _COMMANDS.items()}
     bodies |= {name: _only(position, 0) for name, position in _OF_ITSELF.items()}
@@ -93,7 +105,11 @@ def _judged(process: int, *, truncation_open: bool) -> dict[str, list[Step]]:
     # A pair of connected streams stays within the process; datagrams could be sent elsewhere.
     stream = [_argument(1), _step(_AND, 0xF), _jump(_EQUAL, 1, 1, 0), _answer(_REFUSE), _answer(_ALLOW)]
     bodies["socketpair"] = [_argument(0), _jump(_EQUAL, 1, 1, 0), _answer(_REFUSE), *stream]
-    if truncation_open:
+    if not allowed.locks:
+        no_locks = _ERRNO | errno.ENOLCK
+        bodies["flock"] = [_answer(no_locks)]
+        bodies["fcntl"] = [*_refuse_values(1, _LOCKING, no_locks)[:-1], *bodies["fcntl"]]
+    if not allowed.truncation:
         bodies["truncate"] = [_answer(_REFUSE)]
         bodies["openat2"] = [_answer(_ABSENT)]
         bodies["open"], bodies["openat"] = _refuse_truncation(1), _refuse_truncation(2)
@@ -106,8 +122,8 @@ def _refuse_truncation(flags: int) -> list[Step]:
     return [*truncates, _jump(_ANY_BIT, os.O_WRONLY | os.O_RDWR, 1, 0), _answer(_REFUSE), _answer(_ALLOW)]
 
 
-def _refuse_values(position: int, values: tuple[int, ...]) -> list[Step]:
-    checks = [step for value in values for step in (_jump(_EQUAL, value, 0, 1), _answer(_REFUSE))]
+def _refuse_values(position: int, values: tuple[int, ...], answer: int = _REFUSE) -> list[Step]:
+    checks = [step for value in values for step in (_jump(_EQUAL, value, 0, 1), _answer(answer))]
     return [_argument(position), *checks, _answer(_ALLOW)]
 
 

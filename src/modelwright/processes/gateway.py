@@ -153,7 +153,11 @@ class Gateway:
         run_dir, identity = settings.home / "run", options.gateway_id
         self._plane = Plane(
             self._sink,
-            RoutedRunners(instances=settings.native_instances, memory_bytes=settings.native_memory_bytes),
+            RoutedRunners(
+                instances=settings.native_instances,
+                memory_bytes=settings.native_memory_bytes,
+                isolation=settings.native_isolation,
+            ),
             threads=settings.threads,
             queue_seconds=settings.queue_seconds,
             offload=self._run_aside,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from modelwright.core.errors import DeadlineError, InternalError, ModelwrightError, UnavailableError
-from modelwright.ports.runner import Outcome, Watch
+from modelwright.ports.runner import Feeds, Outcome, Watch
 from modelwright.serve.call import PredictCall
 from modelwright.serve.lane import Lane, Run, Ticket, execute
 from modelwright.serve.load import Loaded
@@ -62,21 +62,43 @@ class Driver:
         lane = self._lanes.get(loaded.digest)
         return lane.wait_seconds(actor, time.perf_counter()) if lane else 0.0
 
+    def refuse(self, loaded: Loaded, call: PredictCall, feeds: Feeds) -> None:
+        """Refuse what this version cannot run now, or must not run again.
+
+        Raises:
+            UnavailableError: ``serve.version-failed``.
+            RefusedError: ``serve.poison-request``.
+        """
+        remote = loaded.remote
+        if remote is not None and (error := remote.failure or remote.quarantined(feeds)):
+            self._tally.refuse(call.model, "failed" if error.kind == "unavailable" else "poison")
+            raise error
+
+    def failure(self, loaded: Loaded) -> UnavailableError | None:
+        """Why a version cannot run for a while; None where it can."""
+        remote = loaded.remote
+        return None if remote is None else remote.failure
+
     def adopt(self, loaded: Loaded) -> None:
         """Look after the processes of a version from now on, where it has some."""
-        remote = loaded.runner.remote
+        remote = loaded.remote
         if remote is None or self._watch is None or loaded.digest in self._lanes:
             return
         lane = self._lanes[loaded.digest] = Lane(loaded)
         self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
         remote.attach(self._watch, aside)
-        lane.slots = remote.idle
+        aside.changed()
 
     def forget(self, loaded: Loaded) -> None:
         """Drop the queue of a version that nothing waits for."""
         lane = self._lanes.pop(loaded.digest, None)
         if lane is not None:
             self._remotes.pop(lane, None)
+
+    def begin(self, lane: Lane) -> None:
+        """Run what waits there now, as far as it can begin."""
+        while lane.tickets and lane.slots > 0:
+            self._start(lane)
 
     def wake(self, lane: Lane) -> None:
         """Run what waits there in the next turn."""
@@ -87,15 +109,10 @@ class Driver:
         """Refuse what would be too late, or wait longer than is allowed (a retry: than half of that).
 
         Raises:
-            UnavailableError: ``serve.overloaded``, ``serve.version-failed``.
+            UnavailableError: ``serve.overloaded``.
         """
         lane = self._lanes.get(loaded.digest)
-        if lane is None:
-            return
-        if self._remotes and lane in self._remotes and (failure := self._remotes[lane].failure):
-            self._tally.refuse(call.model, "failed")
-            raise failure
-        if not (lane.tickets or lane.runs):
+        if lane is None or not (lane.tickets or lane.runs):
             return
         now = time.perf_counter()
         allowed = self._queue_seconds / 2 if call.retry else self._queue_seconds

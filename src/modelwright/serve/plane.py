@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
+from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError, UnavailableError
 from modelwright.core.package import Package
 from modelwright.core.prediction import PredictionRecord, Record
 from modelwright.core.version import Arm, Route, RoutingTable
@@ -133,7 +133,8 @@ class Plane:
         Raises:
             NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
             BadInputError: the request does not fit the signature.
-            UnavailableError: ``serve.overloaded``: it would wait too long.
+            UnavailableError: ``serve.overloaded``: it would wait too long; ``serve.version-failed``.
+            RefusedError: ``serve.poison-request``.
         """
         route = self.route(call.model)
         if not call.prediction_id:
@@ -149,6 +150,8 @@ class Plane:
             canary, arm = arm, route.champion
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
+            self._driver.refuse(arm.loaded, call, ticket.feeds)
         self._driver.admit(arm.loaded, call)
         self._driver.put(ticket)
         return ticket
@@ -188,6 +191,15 @@ class Plane:
     def give_up_late(self, now: float) -> None:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
+
+    def failure(self, arm: LiveArm) -> UnavailableError | None:
+        """Why an arm's version cannot answer for a while; None where it can."""
+        return self._driver.failure(arm.loaded)
+
+    @property
+    def able(self) -> bool:
+        """False when there are models and the champion of none can answer."""
+        return not self._routes or any(self.failure(route.champion) is None for route in self._routes.values())
 
     def append(self, record: Record) -> None:
         """Append a record that is no prediction of this plane (ground truth)."""

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import Protocol
 
-from modelwright.core.errors import ModelwrightError, UnavailableError
+from modelwright.core.errors import ModelwrightError
 from modelwright.ports.runner import LOST, Outcome, Remote
 from modelwright.serve.lane import Lane, Run, Ticket, apart, together
 from modelwright.serve.load import Loaded
@@ -30,8 +30,12 @@ class Finishing(Protocol):
         """Finish a ticket that did not run."""
         ...
 
+    def begin(self, lane: Lane) -> None:
+        """Run what waits, now."""
+        ...
+
     def wake(self, lane: Lane) -> None:
-        """Run what waits."""
+        """Run what waits in the next turn."""
         ...
 
 
@@ -50,15 +54,9 @@ class RemoteLane:
         self._lane, self._remote, self._tally, self._driver = lane, remote, tally, driver
         self._run_seconds, self._model = run_seconds, lane.loaded.package.name
 
-    @property
-    def failure(self) -> UnavailableError | None:
-        """Why nothing can run here for a while."""
-        return self._remote.failure
-
     def start(self, tickets: list[Ticket], now: float) -> None:
         """Begin a run of these, but for those that may not run again."""
-        tickets = self._allowed(tickets, now)
-        if not tickets:
+        if not (tickets := self._allowed(tickets, now)):
             return
         lane, rows = self._lane, sum(ticket.rows for ticket in tickets)
         self._tally.run(tickets[0].call.model, len(tickets))
@@ -66,7 +64,7 @@ class RemoteLane:
         lane.runs.append(run)
         feeds = tickets[0].feeds if len(tickets) == 1 else together(tickets)
         run.number = self._remote.start(feeds, partial(self._back, run))
-        lane.slots = self._remote.idle
+        lane.slots = self._slots()
 
     def end_hung(self, now: float) -> None:
         """Kill the process of every run that nobody waits for and that does not end."""
@@ -78,16 +76,9 @@ class RemoteLane:
                 self._remote.abandon(run.number)
 
     def changed(self) -> None:
-        """Go on with what waits; where nothing will run for a while, nothing waits for it."""
-        lane, now = self._lane, time.perf_counter()
-        lane.slots = self._remote.idle
-        failure = self._remote.failure
-        while failure is not None and lane.tickets:
-            tickets = lane.take()
-            lane.loaded.in_flight -= len(tickets)
-            for ticket in tickets:
-                self._driver.fail(ticket, failure, now)
-        self._driver.wake(lane)
+        """Go on with what waits."""
+        self._lane.slots = self._slots()
+        self._driver.wake(self._lane)
 
     def restarted(self) -> None:
         """Count it."""
@@ -97,26 +88,35 @@ class RemoteLane:
         """Count it."""
         self._tally.kill(self._model, reason)
 
+    def _slots(self) -> int:
+        """Runs that can start; where none can for a while, what waits is taken up to be told so."""
+        return self._remote.idle or (1 if self._remote.failure is not None else 0)
+
     def _allowed(self, tickets: list[Ticket], now: float) -> list[Ticket]:
-        allowed = []
+        """Those that can run; the others are told why not."""
+        failure, allowed = self._remote.failure, []
         for ticket in tickets:
-            if (poison := self._remote.quarantined(ticket.feeds)) is None:
+            error = failure or self._remote.quarantined(ticket.feeds)
+            if error is None:
                 allowed.append(ticket)
                 continue
             self._lane.loaded.in_flight -= 1
-            self._driver.fail(ticket, poison, now)
+            self._driver.fail(ticket, error, now)
         return allowed
 
     def _back(self, run: Run, outcome: Outcome) -> None:
         lane, tickets = self._lane, run.tickets
         lane.runs.remove(run)
-        lane.slots = self._remote.idle
+        lane.slots = self._slots()
         if isinstance(outcome, ModelwrightError):
             self._failed(run, outcome)
-        elif len(tickets) == 1:
-            self._remote.clear(tickets[0].feeds)
-            self._driver.settle(lane.loaded, tickets, [outcome], run.rows, run.began)
-        elif outcomes := apart(tickets, outcome):
+            self._driver.wake(lane)
+            return
+        outcomes: list[Outcome] = apart(tickets, outcome) if len(tickets) > 1 else [outcome]
+        if outcomes:
+            if len(tickets) == 1:
+                self._remote.clear(tickets[0].feeds)
+            self._driver.begin(lane)  # before these are finished, so that the process need not wait for that
             self._driver.settle(lane.loaded, tickets, outcomes, run.rows, run.began)
         else:
             self._halve(tickets)

@@ -151,7 +151,7 @@ def test_where_a_run_may_not_be_repeated_its_loss_is_told(code_package):
 def test_closing_ends_the_process_and_removes_its_files(code_package):
     with loaded(code_package(SUM)) as runner:
         (pid,) = runner.processes
-        folder = runner._home.files.parent
+        folder = runner._files.files.parent
         assert folder.is_dir()
     assert gone(pid)
     until = time.monotonic() + 20

@@ -70,7 +70,8 @@ def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[Predict, s
         )
     )
     require(held, request["isolation"])
-    os.environ["OMP_NUM_THREADS"] = str(request["threads"])  # no pool of threads stood before the jail closed
+    if "threadpoolctl" in sys.modules:  # with scikit-learn; no pool may stand before the jail closes around all
+        sys.modules["threadpoolctl"].threadpool_limits(request["threads"])
     return open_model(native, files / native.file, signature), held.level
 
 

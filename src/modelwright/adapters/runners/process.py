@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from modelwright.adapters.runners.answers import AnswerCheck
+from modelwright.adapters.runners.package_files import PackageFiles
 from modelwright.adapters.runners.quarantine import Quarantine
 from modelwright.adapters.runners.restarts import LONGEST_SECONDS, Restarts
 from modelwright.adapters.runners.worker import LostError, Opening, Worker, open_worker
 from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError, UnavailableError
+from modelwright.core.native import Isolation
 from modelwright.core.package import Package
 from modelwright.ports.runner import LOST, Feeds, Observer, Outcome, Watch
 
 RUN_SECONDS = 30.0
 MEMORY_BYTES = 16 * 2**30
+_LEVELS = ("off", "standard", "strict")
 
 _logger = logging.getLogger(__name__)
 
@@ -48,15 +46,23 @@ class ProcessRunner:
     """One native package, in one process or several.
 
     Args:
-        package: verified; kept, for a process that is started again reads nothing that an older one could have changed.
+        package: verified; kept, to put right what a process may have done to its files before the next one starts.
         instances: how many processes.
         threads: of each.
         memory_bytes: of each, at most.
+        isolation: the least that each must hold, where the package does not ask for more.
         run_seconds: how long :meth:`run` waits for an answer.
     """
 
     def __init__(
-        self, package: Package, *, instances: int, threads: int, memory_bytes: int, run_seconds: float = RUN_SECONDS
+        self,
+        package: Package,
+        *,
+        instances: int,
+        threads: int,
+        memory_bytes: int,
+        isolation: Isolation,
+        run_seconds: float = RUN_SECONDS,
     ) -> None:
         native = package.native
         assert native is not None
@@ -67,18 +73,20 @@ class ProcessRunner:
             Quarantine(package.name),
             Restarts(),
         )
-        self._home = Home(package)
-        self._opening = Opening(package.name, self._home.files, native.isolation, threads, memory_bytes)
+        self._files = PackageFiles(package)
+        level = max(isolation, native.isolation, key=_LEVELS.index)
+        self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes)
+        weakref.finalize(self, self._files.remove)
         self._places = [_Place(number) for number in range(instances)]
         self._watch: Watch | None = None
         self._observer: Observer | None = None
-        self._closed = threading.Event()
+        self._closed, self._asking = threading.Event(), threading.Lock()
         self._failure: UnavailableError | None = None
         self._runs = 0
         try:
             self._places[0].worker = self._open(self._places[0])
         except BaseException:
-            self._home.remove()
+            self._files.remove()
             raise
 
     @property
@@ -111,8 +119,18 @@ class ProcessRunner:
         """Why there is no process and will be none for a while."""
         return self._failure
 
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        if self._closed.is_set():
+            return "it is closed"
+        if any(place.worker for place in self._places):
+            return ""
+        return "its processes end again and again" if self._failure else "its process is being started again"
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None), waiting for them; one that is lost is asked for once more.
+
+        From any thread, one at a time, until an event loop drives the runner; then it starts runs itself.
 
         Raises:
             BadInputError: ``serve.model-rejected-input``.
@@ -120,32 +138,30 @@ class ProcessRunner:
             RefusedError: ``serve.poison-request``.
             UnavailableError: ``serve.runner-closed``, ``serve.runner-lost``, ``serve.runner-failed-to-start``.
         """
-        if self._closed.is_set():
-            raise self._is_closed()
-        if poison := self.quarantined(inputs):
-            raise poison
+        with self._asking:
+            if self._closed.is_set():
+                raise self._is_closed()
+            if poison := self.quarantined(inputs):
+                raise poison
+            found = self._exchange(inputs)
+            if isinstance(found, ModelwrightError):
+                raise found
+            self.clear(inputs)
+        return found if outputs is None else {name: found[name] for name in outputs}
+
+    def _exchange(self, inputs: Feeds) -> Outcome:
+        place = self._places[0]
         while True:
-            place = next((place for place in self._places if place.done is None), None)
-            if place is None:
-                raise self._lost("busy")
+            if place.worker is None:
+                place.worker = self._open(place)
             try:
-                found = self._exchange(place, inputs)
-                break
+                return place.worker.exchange(inputs, self._run_seconds)
             except LostError as lost:
                 self._ended(place, lost)
-                if not self.idempotent:
+                if not self.idempotent or lost.reason == "hung":
                     raise self._lost(lost.reason) from lost
                 if poison := self.blame(inputs):
                     raise poison from lost
-        if isinstance(found, ModelwrightError):
-            raise found
-        self.clear(inputs)
-        return found if outputs is None else {name: found[name] for name in outputs}
-
-    def _exchange(self, place: _Place, inputs: Feeds) -> Outcome:
-        if place.worker is None:
-            place.worker = self._open(place)
-        return place.worker.exchange(inputs, self._run_seconds)
 
     def attach(self, watch: Watch, observer: Observer) -> None:
         """Be driven by an event loop; the other processes are started now."""
@@ -209,10 +225,23 @@ class ProcessRunner:
     def _clean(self, ended: Sequence[Worker]) -> None:
         for worker in ended:
             worker.reap()
-        self._home.remove()
+        self._files.remove()
 
     def _open(self, place: _Place) -> Worker:
-        return open_worker(self._opening, self._home.scratch(place.number), self._check)
+        try:
+            self._files.restore()
+            worker = open_worker(self._opening, self._files.scratch(place.number), self._check)
+        except OSError as error:
+            raise UnavailableError(
+                "serve.runner-failed-to-start",
+                f"The process of model {self.name!r} could not be started.",
+                why=f"{error}.",
+                fix="Check that there is room on the disk for temporary files, and for another process.",
+                details={"retry_after": round(LONGEST_SECONDS)},
+            ) from error
+        told = {"model": self.name, "pid": worker.process.pid, "isolation": worker.level}
+        _logger.info("model process started", extra=told)
+        return worker
 
     def _look_after(self, place: _Place, worker: Worker) -> None:
         assert self._watch is not None
@@ -334,67 +363,19 @@ class ProcessRunner:
         )
 
 
-class Home:
-    """A private directory with a package's files, read-only, and a scratch directory for each process.
-
-    A lock tells others that it is in use; what a killed gateway left is removed when the next one is made.
-    """
-
-    _PREFIX = "modelwright-native-"
-
-    def __init__(self, package: Package) -> None:
-        root = Path(tempfile.mkdtemp(prefix=self._PREFIX)).resolve()
-        if os.geteuid() == 0:
-            root.chmod(0o711)  # a jailed process becomes another user, who must reach the files
-        self._lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._root, self.files = root, root / "files"
-        self._sweep(root.parent)
-        try:
-            for name in package.manifest.files:
-                path = self.files / name
-                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                path.write_bytes(package.read(name))
-                path.chmod(0o444)
-        except BaseException:
-            self.remove()
-            raise
-
-    def scratch(self, number: int) -> Path:
-        """An empty directory for one process."""
-        path = self._root / f"scratch-{number}"
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(mode=0o700, exist_ok=True)
-        return path
-
-    def remove(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self._root, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.close(self._lock)
-
-    def _sweep(self, place: Path) -> None:
-        for left in place.glob(f"{self._PREFIX}*"):
-            with contextlib.suppress(OSError):
-                if left != self._root and left.lstat().st_uid == os.getuid() and not left.is_symlink():
-                    lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                    try:
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        shutil.rmtree(left, ignore_errors=True)
-                    finally:
-                        os.close(lock)
-
-
 class ProcessRunners:
     """Loads native packages.
 
     Args:
         instances: processes per version.
         memory_bytes: address space of each.
+        isolation: the least that each must hold, where a package does not ask for more.
     """
 
-    def __init__(self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._instances, self._memory_bytes = instances, memory_bytes
+    def __init__(
+        self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES, isolation: Isolation = "standard"
+    ) -> None:
+        self._instances, self._memory_bytes, self._isolation = instances, memory_bytes, isolation
 
     def load(self, package: Package, *, threads: int = 1) -> ProcessRunner:
         """A runner whose first process has opened the model.
@@ -411,4 +392,10 @@ class ProcessRunners:
                 f"Model {package.name!r} runs as code, which needs Linux.",
                 fix="Serve it on Linux, or pack it as ONNX.",
             )
-        return ProcessRunner(package, instances=self._instances, threads=threads, memory_bytes=self._memory_bytes)
+        return ProcessRunner(
+            package,
+            instances=self._instances,
+            threads=threads,
+            memory_bytes=self._memory_bytes,
+            isolation=self._isolation,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.adapters.runners.process import MEMORY_BYTES, ProcessRunners
-from modelwright.core.native import NATIVE_ROUTE
+from modelwright.core.native import NATIVE_ROUTE, Isolation
 from modelwright.core.package import Package
 from modelwright.ports.runner import Runner
 
@@ -15,11 +15,14 @@ class RoutedRunners:
     Args:
         instances: processes per native version.
         memory_bytes: address space of each.
+        isolation: the least that each must hold, where a package does not ask for more.
     """
 
-    def __init__(self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES, isolation: Isolation = "standard"
+    ) -> None:
         self._inline = OnnxRunners()
-        self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes)
+        self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes, isolation=isolation)
 
     def load(self, package: Package, *, threads: int = 1) -> Runner:
         """As the package's loader; raises what it raises."""
