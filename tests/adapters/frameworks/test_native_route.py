@@ -185,7 +185,7 @@ def test_rows_that_depend_on_each_other_are_said_to(tmp_path):
 
 def test_an_empty_text_that_is_a_level_and_a_gap_are_two_things(tmp_path):
     rows = WORDS.assign(town=WORDS["town"].where(WORDS["age"] > 30, ""))
-    model = make_pipeline(encoded(OneHotEncoder()), LogisticRegression()).fit(rows, YES)
+    model = make_pipeline(encoded(OneHotEncoder()), LogisticRegression(max_iter=1000)).fit(rows, YES)
     made = converted(tmp_path, model, rows)
     town = next(feature for feature in made.signature.features if feature.name == "town")
     assert "" in town.categories
