@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import settings
 from onnx import TensorProto, helper
 
 from modelwright.core import package_codec
+from modelwright.core.native import NATIVE_ROUTE, Isolation, Native
 from modelwright.core.package import Description, Golden, Package
 from modelwright.core.signature import AS_SEEN, DATATYPES, Feature, InputPolicy, Signature, TensorSpec
 from modelwright.testing.runner import Function
@@ -154,5 +156,37 @@ def function_package() -> Callable[..., tuple[Package, Function]]:
             return {"y": inputs["x"].astype(DATATYPES["FP64"]) * factor}
 
         return _package(name, signature, golden, {"function.txt": f"{factor} {fails}".encode()}), run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def code_package() -> Callable[..., Package]:
+    """``code_package(source, ...)``: a model.py for a process of its own; [n, 3] FP32 "X" -> [n, 1] "total"."""
+
+    def make(
+        source: str,
+        name: str = "code",
+        signature: Signature | None = None,
+        golden: Golden | None = None,
+        *,
+        isolation: Isolation = "standard",
+        idempotent: bool = True,
+        row_independent: bool = True,
+    ) -> Package:
+        taken = TensorSpec("X", "FP32", (-1, 3))
+        made_by = ("python", "3.11", "model.py", NATIVE_ROUTE, "2026-01-01T00:00:00Z", "3.11")
+        described = Description(name, *made_by, row_independent=row_independent)
+        parts = {
+            "package.json": package_codec.description_json(described),
+            "signature.json": package_codec.signature_json(
+                signature or Signature((taken,), (TensorSpec("total", "FP32", (-1, 1)),))
+            ),
+            "native.json": package_codec.native_json(Native("python", "model.py", isolation, idempotent)),
+            "model.py": textwrap.dedent(source).encode(),
+        }
+        if golden is not None:
+            parts["golden.json"] = package_codec.golden_json(golden)
+        return package_codec.assemble(name, parts)
 
     return make

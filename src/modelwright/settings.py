@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 
 MAX_WORKERS = 256
 
@@ -25,6 +26,12 @@ def _flag(text: str) -> bool:
 def _log_mode(text: str) -> str:
     if text not in {"batched", "sync"}:
         raise ValueError("neither batched nor sync")
+    return text
+
+
+def _isolation(text: str) -> str:
+    if text not in {"off", "standard", "strict"}:
+        raise ValueError("none of off, standard and strict")
     return text
 
 
@@ -121,6 +128,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting("threads", int, "1", "ONNX Runtime threads per loaded version."),
+    Setting(
+        "native_isolation",
+        _isolation,
+        "standard",
+        "Jail that a model which runs as code holds at least: `off`, `standard` or `strict`; a package asks for more.",
+    ),
+    Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
+    Setting(
+        "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
+    ),
     Setting("workers", _workers, "1", "Gateway processes of a server with a registry; one for each core it may use."),
     Setting("keep_seconds", float, "60", "Seconds between two rounds of keeping (seal, watch, order)."),
 )
@@ -158,6 +175,9 @@ class Settings:
     queue_seconds: float
     drain_seconds: float
     threads: int
+    native_isolation: Isolation
+    native_instances: int
+    native_memory_bytes: int
     workers: int
     keep_seconds: float
 

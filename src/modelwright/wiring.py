@@ -117,11 +117,11 @@ def file_source() -> Source:
 
 def workbench() -> Workbench:
     """The ports that need no data directory."""
-    from modelwright.adapters.runners.onnx import OnnxRunners  # lazy, as in platform()
+    from modelwright.adapters.runners.routed import RoutedRunners  # lazy, as in platform()
     from modelwright.adapters.sources.files import FileSource
     from modelwright.lifecycle.local import Workbench
 
-    return Workbench(source=FileSource(), frameworks=frameworks(), runners=OnnxRunners())
+    return Workbench(source=FileSource(), frameworks=frameworks(), runners=RoutedRunners())
 
 
 def open_package(path: Path) -> Package:
@@ -141,7 +141,7 @@ def save_package(package: Package, path: Path) -> None:
 def plugins() -> list[dict[str, str]]:
     """Every entry point of our groups: ``group``, ``name``, ``distribution``, ``error`` (empty when it loads)."""
     found = []
-    for group in ("modelwright.frameworks", "modelwright.channels"):
+    for group in ("modelwright.frameworks", "modelwright.loaders", "modelwright.channels"):
         for point in entry_points(group=group):
             try:
                 point.load()
@@ -157,7 +157,7 @@ def plugins() -> list[dict[str, str]]:
 def platform(settings: Settings) -> Iterator[Platform]:
     """The Platform over one data directory; closes the database at the end."""
     # Lazy: a command that only prints --help or reads a package must not pay for SQL, DuckDB and the rest.
-    from modelwright.adapters.runners.onnx import OnnxRunners
+    from modelwright.adapters.runners.routed import RoutedRunners
     from modelwright.adapters.sources.files import FileSource
     from modelwright.adapters.sources.project import read_project
     from modelwright.adapters.stores.database import open_database
@@ -182,7 +182,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=OnnxRunners(),
+            runners=RoutedRunners(memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
             frameworks=frameworks(),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),

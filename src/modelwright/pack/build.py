@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core import package_codec as codec
+from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
 from modelwright.core.signature import InputPolicy, Reference, Signature
@@ -51,6 +52,7 @@ def build(
     evidence: Evidence | None = None,
     created_at: str = "",
     policy: InputPolicy | None = None,
+    idempotent: bool = True,
 ) -> Package:
     """Assemble the package of a converted model.
 
@@ -65,6 +67,7 @@ def build(
         code_revision: revision of the training code.
         evidence: what the model card should say besides.
         policy: what becomes of values that the model has not seen.
+        idempotent: a request to a model that runs as code may be run again when its process died.
         created_at: ISO 8601 time, now where not given: the only thing in which two builds of the same input differ.
 
     Raises:
@@ -80,7 +83,7 @@ def build(
         framework=conversion.framework,
         framework_version=conversion.framework_version,
         model_class=conversion.model_class,
-        route="onnx",
+        route="onnx" if conversion.native is None else NATIVE_ROUTE,
         created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         source_sha256=source_sha256 or notes.pop("source_sha256", ""),
@@ -92,7 +95,7 @@ def build(
     golden = golden_rows(conversion)
     profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
     files = {
-        codec.MODEL: conversion.onnx,
+        **_model_files(conversion, idempotent=idempotent),
         codec.DESCRIPTION: codec.description_json(description),
         codec.SIGNATURE: codec.signature_json(signature),
         codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
@@ -111,8 +114,17 @@ def build(
     return codec.assemble(name, files)
 
 
+def _model_files(conversion: Conversion, *, idempotent: bool) -> dict[str, bytes]:
+    """The graph, or the files of a model that runs as code with ``native.json``."""
+    native = conversion.native
+    if native is None:
+        return {codec.MODEL: conversion.onnx}
+    told = replace(native, idempotent=native.idempotent and idempotent)
+    return {**conversion.files, codec.NATIVE: codec.native_json(told)}
+
+
 def golden_rows(conversion: Conversion) -> Golden | None:
-    """A few of the conversion's rows, evenly chosen, with the converted graph's answers; None where there are none."""
+    """A few of the conversion's rows, evenly chosen, with the packed model's answers; None where there are none."""
     counts = {len(tensor) for tensor in (*conversion.inputs.values(), *conversion.outputs.values()) if tensor.ndim}
     if not conversion.outputs or len(counts) != 1:
         return None

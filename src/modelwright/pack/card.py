@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Parity
 from modelwright.core.signature import Reference, Signature
 from modelwright.core.table import Table
@@ -23,6 +24,8 @@ _SHOWN = 50
 _NOTES = {
     "isolation": "Isolation while it was opened and converted",
     "versions": "Versions",
+    "route": "Why this route",
+    "rows": "Rows",
     "producer": "Written by",
 }
 
@@ -52,7 +55,7 @@ def card(
         _summary(description, signature, conversion.parity),
         _what(description, signature, evidence),
         _evaluation(evidence),
-        _parity(conversion.parity, description.notes),
+        _parity(conversion.parity, description),
         _data(description, examples, profile, evidence),
         _features(signature),
         _limits(signature, evidence),
@@ -68,7 +71,7 @@ def _front_matter(description: Description, signature: Signature, evidence: Mapp
         "library_name": description.framework,
         "pipeline_tag": tag or None,
         "license": evidence.get("license") or None,
-        "tags": [word for word in ("modelwright", "onnx", description.framework, tag) if word],
+        "tags": [word for word in ("modelwright", description.route, description.framework, tag) if word],
     }
     shown = {key: value for key, value in record.items() if value}
     return "---\n" + yaml.safe_dump(shown, sort_keys=True, allow_unicode=True) + "---"
@@ -79,7 +82,11 @@ def _summary(description: Description, signature: Signature, parity: Parity | No
     count = len(signature.features)
     source = f" from {count} column{'' if count == 1 else 's'}" if count else ""
     made = f"{description.model_class} of {description.framework} {description.framework_version}".strip()
-    if parity is None:
+    if description.route == NATIVE_ROUTE:
+        proof = "It runs as its own code, in a jailed process."
+        if parity is not None:
+            proof += f" Opened again there, it answered the {parity.rows} example rows as before."
+    elif parity is None:
         proof = "It came as an ONNX graph and is packed as it is; there was no original to compare it with."
     else:
         held = "answers as the original does" if parity.holds else "does not answer as the original does"
@@ -125,7 +132,10 @@ def _evaluation(evidence: Mapping[str, Any]) -> str:
     return "## Evaluation\n\n| metric | value |\n|---|---|\n" + "\n".join(lines)
 
 
-def _parity(parity: Parity | None, notes: Mapping[str, str]) -> str:
+def _parity(parity: Parity | None, description: Description) -> str:
+    notes, native = description.notes, description.route == NATIVE_ROUTE
+    if native and parity is None:
+        return f"## Certificate of conversion\n\n{NOT_PROVIDED}: the model runs as its own code."
     if parity is None:
         return f"## Certificate of conversion\n\n{NOT_PROVIDED}: the model came as an ONNX file."
     rows = {
@@ -139,6 +149,9 @@ def _parity(parity: Parity | None, notes: Mapping[str, str]) -> str:
     }
     if "probes" in notes:
         rows["Beyond the examples"] = notes["probes"]
+    if native:
+        intro = "The model, and the same model opened as it will be served, answered the same rows; each was compared."
+        return f"## Certificate of opening\n\n{intro}\n\n{_bullets(rows)}"
     intro = "The original model and the converted graph answered the same example rows; each answer was compared."
     return f"## Certificate of conversion\n\n{intro}\n\n{_bullets(rows)}"
 
@@ -183,6 +196,7 @@ def _limits(signature: Signature, evidence: Mapping[str, Any]) -> str:
 
 
 def _environment(description: Description, conversion: Conversion) -> str:
+    """Route, why, jail, and the distributions."""
     notes = {_NOTES.get(key, key): value for key, value in description.notes.items() if key != "probes"}
     rows = {"Route": description.route, **notes}
     if not conversion.environment:

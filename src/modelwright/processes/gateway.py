@@ -31,7 +31,7 @@ from modelwright import settings as settings_module
 from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
-from modelwright.adapters.runners.onnx import OnnxRunners
+from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.adapters.stores.local_blobs import LocalBlobs
 from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
 from modelwright.core import package_codec, routing_codec
@@ -103,6 +103,36 @@ def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
     return RoutingTable(1, routes, grants, authenticate=bool(token))
 
 
+class LoopWatch:
+    """The running event loop as processes of models are watched with (``ports.runner.Watch``).
+
+    Args:
+        after: called after each piece of work.
+    """
+
+    def __init__(self, after: Callable[[], None]) -> None:
+        self._after = after
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add_reader(self, descriptor: int, ready: Callable[[], None]) -> None:
+        """Call ``ready`` whenever the descriptor can be read."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(descriptor, self._do, ready)
+
+    def remove_reader(self, descriptor: int) -> None:
+        """Stop that."""
+        asyncio.get_running_loop().remove_reader(descriptor)
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Call ``work`` on the loop's thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._do, work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        work()
+        self._after()
+
+
 class Gateway:
     """One gateway: the plane, its log, its HTTP server, and the table it follows.
 
@@ -127,11 +157,17 @@ class Gateway:
         run_dir, identity = settings.home / "run", options.gateway_id
         self._plane = Plane(
             self._sink,
-            OnnxRunners(),
+            RoutedRunners(
+                instances=settings.native_instances,
+                memory_bytes=settings.native_memory_bytes,
+                isolation=settings.native_isolation,
+            ),
             threads=settings.threads,
             queue_seconds=settings.queue_seconds,
             offload=self._run_aside,
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
+            watch=LoopWatch(self._go_on),
+            run_seconds=settings.request_seconds,
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
         self._server = DataPlane(self._turn, settings, self._readings(), _quota(run_dir / QUOTA_FILE, options))
@@ -330,6 +366,10 @@ class Gateway:
             self._turn.schedule()
 
         asyncio.get_running_loop().run_in_executor(self._runs, work).add_done_callback(back)
+
+    def _go_on(self) -> None:
+        """Something came back from a process."""
+        self._turn.schedule()
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import partial
 
 from modelwright.core.errors import DeadlineError, InternalError, ModelwrightError, UnavailableError
+from modelwright.ports.runner import Feeds, Outcome, Watch
 from modelwright.serve.call import PredictCall
-from modelwright.serve.lane import Lane, Outcome, Ticket, execute
+from modelwright.serve.lane import Lane, Run, Ticket, execute
 from modelwright.serve.load import Loaded
+from modelwright.serve.remote import RemoteLane
 from modelwright.serve.tally import Tally
 
 _logger = logging.getLogger(__name__)
@@ -19,6 +21,7 @@ INLINE_SECONDS = 0.002
 """A run expected to take longer leaves the plane's thread, so that nothing else waits for it."""
 TURN_SECONDS = 0.01
 """So long may runs on the plane's thread go on before somebody looks at the sockets again."""
+RUN_SECONDS = 30.0
 
 Offload = Callable[[Callable[[], list[Outcome]], Callable[[list[Outcome]], None]], None]
 """Runs the first function in another thread and hands its result to the second one on the plane's thread."""
@@ -32,6 +35,8 @@ class Driver:
         tally: counts runs and refusals.
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
+        watch: the event loop, for models in other processes; None: runs wait for them.
+        run_seconds: a run in another process that takes longer hangs.
     """
 
     def __init__(
@@ -41,8 +46,12 @@ class Driver:
         *,
         queue_seconds: float,
         offload: Offload | None,
+        watch: Watch | None = None,
+        run_seconds: float = RUN_SECONDS,
     ) -> None:
         self.offload = offload
+        self._watch, self._run_seconds = watch, run_seconds
+        self._remotes: dict[Lane, RemoteLane] = {}
         self._finish, self._tally, self._queue_seconds = finish, tally, queue_seconds
         self._lanes: dict[str, Lane] = {}
         self._waiting: dict[Lane, None] = {}
@@ -53,9 +62,48 @@ class Driver:
         lane = self._lanes.get(loaded.digest)
         return lane.wait_seconds(actor, time.perf_counter()) if lane else 0.0
 
+    def refuse(self, loaded: Loaded, call: PredictCall, feeds: Feeds) -> None:
+        """Refuse what this version cannot run now, or must not run again.
+
+        Raises:
+            UnavailableError: ``serve.version-failed``.
+            RefusedError: ``serve.poison-request``.
+        """
+        remote = loaded.remote
+        if remote is not None and (error := remote.failure or remote.quarantined(feeds)):
+            self._tally.refuse(call.model, "failed" if error.kind == "unavailable" else "poison")
+            raise error
+
+    def failure(self, loaded: Loaded) -> UnavailableError | None:
+        """Why a version cannot run for a while; None where it can."""
+        remote = loaded.remote
+        return None if remote is None else remote.failure
+
+    def adopt(self, loaded: Loaded) -> None:
+        """Look after the processes of a version from now on, where it has some."""
+        remote = loaded.remote
+        if remote is None or self._watch is None or loaded.digest in self._lanes:
+            return
+        lane = self._lanes[loaded.digest] = Lane(loaded)
+        self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
+        remote.attach(self._watch, aside)
+        aside.changed()
+
     def forget(self, loaded: Loaded) -> None:
         """Drop the queue of a version that nothing waits for."""
-        self._lanes.pop(loaded.digest, None)
+        lane = self._lanes.pop(loaded.digest, None)
+        if lane is not None:
+            self._remotes.pop(lane, None)
+
+    def begin(self, lane: Lane) -> None:
+        """Run what waits there now, as far as it can begin."""
+        while lane.tickets and lane.slots > 0:
+            self._start(lane)
+
+    def wake(self, lane: Lane) -> None:
+        """Run what waits there in the next turn."""
+        if lane.tickets:
+            self._waiting[lane] = None
 
     def admit(self, loaded: Loaded, call: PredictCall) -> None:
         """Refuse what would be too late, or wait longer than is allowed (a retry: than half of that).
@@ -64,7 +112,7 @@ class Driver:
             UnavailableError: ``serve.overloaded``.
         """
         lane = self._lanes.get(loaded.digest)
-        if lane is None or not (lane.tickets or lane.running):
+        if lane is None or not (lane.tickets or lane.runs):
             return
         now = time.perf_counter()
         allowed = self._queue_seconds / 2 if call.retry else self._queue_seconds
@@ -98,7 +146,7 @@ class Driver:
         while self._waiting:
             lane = next(iter(self._waiting))
             del self._waiting[lane]
-            while lane.tickets and not lane.running:
+            while lane.tickets and lane.slots > 0:
                 self._start(lane)
                 if lane.tickets:
                     now = time.perf_counter()
@@ -113,15 +161,18 @@ class Driver:
 
         What their run brings back is thrown away.
         """
-        for lane in list(self._running):
-            for ticket in (*lane.running, *lane.queued()):
+        for lane in (*self._running, *self._remotes):
+            for ticket in (*(ticket for run in lane.runs for ticket in run.tickets), *lane.queued()):
                 if now > ticket.limit and not ticket.cancelled:
                     ticket.cancelled = True
-                    self._give_up(ticket, now)
+                    self.fail(ticket, _too_late(), now)
+        for aside in self._remotes.values():
+            aside.end_hung(now)
 
-    def _give_up(self, ticket: Ticket, now: float) -> None:
+    def fail(self, ticket: Ticket, error: ModelwrightError, now: float) -> None:
+        """Finish a ticket that did not run."""
         self._tally.statistics.fail(ticket, now)
-        self._finish(ticket, _too_late(), 0.0)
+        self._finish(ticket, error, 0.0)
 
     def _start(self, lane: Lane) -> None:
         loaded, tickets, now = lane.loaded, lane.take(), time.perf_counter()
@@ -132,14 +183,18 @@ class Driver:
             rows = sum(ticket.rows for ticket in tickets)
         if not tickets:
             return
-        self._tally.run(tickets[0].call.model, len(tickets))
         expected = loaded.pace.seconds(rows)
-        if self.offload is None or expected <= INLINE_SECONDS:
-            self._settle(loaded, tickets, execute(loaded.run, tickets), rows, now)
+        if self._remotes and lane in self._remotes:
+            self._remotes[lane].start(tickets, now)
             return
-        lane.running, lane.free_at = tickets, now + expected
+        self._tally.run(tickets[0].call.model, len(tickets))
+        if self.offload is None or expected <= INLINE_SECONDS:
+            self.settle(loaded, tickets, execute(loaded.run, tickets), rows, now)
+            return
+        run = Run(tickets, rows, now, now + expected)
+        lane.runs, lane.slots = [run], 0
         self._running[lane] = None
-        self.offload(partial(execute, loaded.run, tickets), partial(self._back, lane, rows, now))
+        self.offload(partial(execute, loaded.run, tickets), partial(self._back, lane, run))
 
     def _in_time(self, loaded: Loaded, tickets: list[Ticket], now: float) -> list[Ticket]:
         """The tickets whose time has not run out; the others are told."""
@@ -148,17 +203,17 @@ class Driver:
             tickets = [ticket for ticket in tickets if now <= ticket.limit]
             loaded.in_flight -= len(late)
             for ticket in late:
-                self._give_up(ticket, now)
+                self.fail(ticket, _too_late(), now)
         return tickets
 
-    def _back(self, lane: Lane, rows: int, began: float, outcomes: list[Outcome]) -> None:
-        tickets, lane.running = lane.running, []
+    def _back(self, lane: Lane, run: Run, outcomes: list[Outcome]) -> None:
+        lane.runs, lane.slots = [], 1
         del self._running[lane]
-        self._settle(lane.loaded, tickets, outcomes, rows, began)
-        if lane.tickets:
-            self._waiting[lane] = None
+        self.settle(lane.loaded, run.tickets, outcomes, run.rows, run.began)
+        self.wake(lane)
 
-    def _settle(self, loaded: Loaded, tickets: list[Ticket], outcomes: list[Outcome], rows: int, began: float) -> None:
+    def settle(self, loaded: Loaded, tickets: list[Ticket], outcomes: list[Outcome], rows: int, began: float) -> None:
+        """Finish the tickets of a run that began at ``began``."""
         ended = time.perf_counter()
         seconds = ended - began
         loaded.pace.learn(rows, seconds)

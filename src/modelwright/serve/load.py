@@ -37,6 +37,7 @@ class Loaded:
         "pace",
         "package",
         "policy",
+        "remote",
         "run",
         "runner",
         "signature",
@@ -47,6 +48,7 @@ class Loaded:
         self.digest, self.signature = package.digest, package.signature
         self.check = InputCheck(package.name, package.signature)
         self.policy = ValuePolicy(package.name, package.signature)
+        self.remote = runner.remote
         self.batched = row_independent and self.check.batched
         self.in_flight = 0
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
+from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError, UnavailableError
 from modelwright.core.package import Package
 from modelwright.core.prediction import PredictionRecord, Record
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
-from modelwright.ports.runner import RunnerLoader
+from modelwright.ports.runner import Outcome, RunnerLoader, Watch
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
-from modelwright.serve.drive import Driver, Offload
-from modelwright.serve.lane import Outcome, Ticket
+from modelwright.serve.drive import RUN_SECONDS, Driver, Offload
+from modelwright.serve.lane import Ticket
 from modelwright.serve.load import Loaded, load
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
 from modelwright.serve.tally import OwnCounters, Tally
@@ -55,6 +55,8 @@ class Plane:
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
         counters: where to count; None: in this process alone.
+        watch: the event loop, for models in other processes; None: runs wait for them.
+        run_seconds: a run in another process that takes longer hangs.
     """
 
     def __init__(
@@ -66,10 +68,19 @@ class Plane:
         queue_seconds: float = QUEUE_SECONDS,
         offload: Offload | None = None,
         counters: Counters | None = None,
+        watch: Watch | None = None,
+        run_seconds: float = RUN_SECONDS,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
         self._sink, self._runners, self._threads = sink, runners, threads
-        self._driver = Driver(self._finish, self.tally, queue_seconds=queue_seconds, offload=offload)
+        self._driver = Driver(
+            self._finish,
+            self.tally,
+            queue_seconds=queue_seconds,
+            offload=offload,
+            watch=watch,
+            run_seconds=run_seconds,
+        )
         self._routes: dict[str, LiveRoute] = {}
         self._loaded: dict[str, Loaded] = {}
         self._retired: list[Loaded] = []
@@ -111,6 +122,8 @@ class Plane:
         old = self._loaded
         self._routes, self._loaded, self.table = prepared.routes, prepared.loaded, prepared.table
         self._retired += [version for digest, version in old.items() if digest not in prepared.loaded]
+        for version in prepared.loaded.values():
+            self._driver.adopt(version)
         self.tally.swap()
         self._close_idle()
 
@@ -120,7 +133,8 @@ class Plane:
         Raises:
             NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
             BadInputError: the request does not fit the signature.
-            UnavailableError: ``serve.overloaded``: it would wait too long.
+            UnavailableError: ``serve.overloaded``: it would wait too long; ``serve.version-failed``.
+            RefusedError: ``serve.poison-request``.
         """
         route = self.route(call.model)
         if not call.prediction_id:
@@ -136,6 +150,8 @@ class Plane:
             canary, arm = arm, route.champion
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
+            self._driver.refuse(arm.loaded, call, ticket.feeds)
         self._driver.admit(arm.loaded, call)
         self._driver.put(ticket)
         return ticket
@@ -175,6 +191,15 @@ class Plane:
     def give_up_late(self, now: float) -> None:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
+
+    def failure(self, arm: LiveArm) -> UnavailableError | None:
+        """Why an arm's version cannot answer for a while; None where it can."""
+        return self._driver.failure(arm.loaded)
+
+    @property
+    def able(self) -> bool:
+        """False when there are models and the champion of none can answer."""
+        return not self._routes or any(self.failure(route.champion) is None for route in self._routes.values())
 
     def append(self, record: Record) -> None:
         """Append a record that is no prediction of this plane (ground truth)."""

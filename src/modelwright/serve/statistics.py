@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
 from modelwright.ports.counters import Counters, Key, Slots
-from modelwright.serve.lane import Outcome, Ticket
+from modelwright.ports.runner import Outcome
+from modelwright.serve.lane import Ticket
 
 EXACT_ROWS = 64
 """Runs of more rows are counted together: up to the next power of two."""

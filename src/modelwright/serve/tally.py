@@ -9,6 +9,8 @@ from modelwright.serve.statistics import Statistics
 
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
+RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
+QUARANTINED = "modelwright_quarantined_requests"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
 
 
@@ -59,6 +61,18 @@ class Tally:
     def warn(self, model: str, warning: str) -> None:
         """Count a request with a value that the model has not seen."""
         self._add((WARNINGS, model, warning), 1)
+
+    def restart(self, model: str) -> None:
+        """Count a process that was started again."""
+        self._add((RESTARTS, model), 1)
+
+    def kill(self, model: str, reason: str) -> None:
+        """Count a process that ended: ``crashed``, ``hung``, ``violated``."""
+        self._add((KILLS, model, reason), 1)
+
+    def quarantine(self, model: str) -> None:
+        """Count a request that is not run again."""
+        self._add((QUARANTINED, model), 1)
 
     def swap(self) -> None:
         """Count a table put in force."""

@@ -23,6 +23,11 @@ class FunctionRunner:
     def __init__(self, function: Function) -> None:
         self._function, self.closed, self.calls = function, False, 0
 
+    @property
+    def remote(self) -> None:
+        """None: it runs here."""
+        return
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """The function's answers; what it raises becomes ``serve.model-rejected-input``."""
         if self.closed:

@@ -44,6 +44,11 @@ class OnnxRunner:
         self._run = self._session.run
         self._output_names = [output.name for output in self._session.get_outputs()]
 
+    @property
+    def remote(self) -> None:
+        """None: it runs here."""
+        return
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Named output tensors (all when ``outputs`` is None), in the order asked for.
 

@@ -9,14 +9,17 @@ import click
 
 from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
+from modelwright.core.native import Isolation
 from modelwright.core.signature import Action, InputPolicy
 from modelwright.interfaces.cli.output import FINDINGS, counted, json_option, print_json, print_table, working
-from modelwright.interfaces.cli.session import existing, existing_file
+from modelwright.interfaces.cli.session import existing, existing_file, existing_model
 
 if TYPE_CHECKING:
     from modelwright.core.package import Package
+    from modelwright.ports.framework import Route
 
 ACTIONS = click.Choice(["accept", "warn", "reject", "coerce"])
+LEVELS = click.Choice(["strict", "standard", "off"])
 CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".skops"}
 
 
@@ -31,6 +34,11 @@ CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".
 @click.option("--out-of-range", type=ACTIONS, default="accept", help="Numbers outside what the examples showed.")
 @click.option("--unseen-category", type=ACTIONS, default="accept", help="Levels that the examples did not show.")
 @click.option("--row-independent", is_flag=True, help="Rows of this ONNX file stand alone: requests may run together.")
+@click.option("--native", "route", flag_value="native", help="Run the model as code in a jail; do not convert it.")
+@click.option("--onnx", "route", flag_value="onnx", help="Convert to ONNX or refuse. Neither: convert where possible.")
+@click.option("--isolation", type=LEVELS, default="strict", help="Jail of a model that runs as code.")
+@click.option("--not-idempotent", is_flag=True, help="Never run a request again whose process died.")
+@click.option("--explain", is_flag=True, help="Say how it would run, and why; write nothing.")
 @click.option("--output", "-o", help="Package to write; NAME.mw when left out. A path without .mw is a directory.")
 @json_option
 def pack(
@@ -42,12 +50,18 @@ def pack(
     out_of_range: Action,
     unseen_category: Action,
     row_independent: bool,
+    route: Route | None,
+    isolation: Isolation,
+    not_idempotent: bool,
+    explain: bool,
     output: str | None,
     as_json: bool,
 ) -> None:
     """Pack a model file into a portable, verifiable package.
 
-    A .joblib or .pkl file is opened only in a jailed converter process; an .onnx file is packed as it is.
+    A .joblib or .pkl file is opened only in a jailed process. It is converted to ONNX where that works and gives
+    the same answers; else it is packed as it is, to run in a jailed process. A .py file that defines
+    predict(inputs) always does. An .onnx file is packed as it is.
     """
     from modelwright import wiring  # lazy: adapters
     from modelwright.lifecycle import local  # lazy: statistics
@@ -56,20 +70,24 @@ def pack(
     with working(f"Packing {artifact} ...", quiet=as_json):
         package = local.pack_file(
             wiring.workbench(),
-            existing_file(artifact, "model file"),
+            existing_model(artifact),
             name=name,
             data=existing_file(data, "data file") if data else None,
             target=target,
             reference=existing_file(reference, "data file") if reference else None,
             policy=InputPolicy(out_of_range, unseen_category),
             row_independent=row_independent,
+            route=route or "auto",
+            isolation=isolation,
+            idempotent=not not_idempotent,
         )
         path = Path(output or f"{name}.mw")
-        wiring.save_package(package, path)
+        if not explain:
+            wiring.save_package(package, path)
     if as_json:
-        print_json({"path": str(path)} | summary(package))
+        print_json({"path": None if explain else str(path)} | summary(package))
         return
-    show_summary(package, str(path))
+    show_summary(package, "not written (--explain)" if explain else str(path))
 
 
 @click.command(epilog="Example: modelwright inspect flight-delay.mw")
@@ -157,6 +175,8 @@ def summary(package: Package) -> dict[str, Any]:
         "digest": package.digest,
         "description": asdict(package.description),
         "signature": asdict(package.signature),
+        "native": asdict(package.native) if package.native else None,
+        "environment": _environment(package),
         "parity": asdict(package.parity) if package.parity else None,
         "files": {name: asdict(entry) for name, entry in package.manifest.files.items()},
     }
@@ -169,9 +189,19 @@ def show_summary(package: Package, where: str) -> None:
     click.echo(f"  digest   {package.digest}")
     framework = f"{made.framework} {made.framework_version}".strip()
     click.echo(f"  model    {made.model_class} ({framework}), route {made.route}")
+    if made.notes.get("route"):
+        click.echo(f"  why      {made.notes['route']}")
+    native = package.native
+    if native is not None:
+        again = "again" if native.idempotent else "never again"
+        click.echo(f"  code     {native.file}, opened by the loader {native.loader} in a process of its own only")
+        click.echo(f"  jail     {native.isolation}; a request whose process died is run {again}")
+        locked = [f"{row['name']} {row['version']}" for row in _environment(package)]
+        click.echo(f"  needs    Python {made.python}{''.join(f', {row}' for row in locked)}")
     parity = package.parity
     if parity is None:
-        click.echo("  parity   no certificate: the graph was packed as it came")
+        came = "the graph was packed as it came" if native is None else "there is no other model to compare it with"
+        click.echo(f"  parity   no certificate: {came}")
     else:
         state = "holds" if parity.holds else "does not hold"
         click.echo(
@@ -186,3 +216,11 @@ def show_summary(package: Package, where: str) -> None:
     print_table(
         "Files", ["file", "bytes", "sha256"], [[n, e.size, e.sha256[:16]] for n, e in package.manifest.files.items()]
     )
+
+
+def _environment(package: Package) -> tuple[dict[str, str], ...]:
+    """Name, version and digest of the distributions that the model came from."""
+    from modelwright.core import package_codec as codec  # lazy: NumPy
+
+    known = codec.ENVIRONMENT in package.manifest.files
+    return codec.environment_from_json(package.read(codec.ENVIRONMENT)) if known else ()

@@ -58,7 +58,7 @@ class Catalog:
         return ParseDict({"model_stats": told}, message("ModelStatisticsResponse")())
 
     def index(self, request: Any) -> Any:
-        """Every loaded version. All of them are ready, so ``ready`` (only the ready ones) leaves none out.
+        """Every loaded version, or only those that are ready.
 
         Raises:
             NotFoundError: ``serve.unknown-repository``.
@@ -66,8 +66,11 @@ class Catalog:
         require_unnamed(request.repository_name)
         response = message("RepositoryIndexResponse")()
         for model, route in self._plane.routes.items():
-            for version in route.by_version:
-                response.models.add(name=model, version=version, state="READY")
+            for version, arm in route.by_version.items():
+                failure = self._plane.failure(arm)
+                if failure is None or not request.ready:
+                    state, reason = ("READY", "") if failure is None else ("UNAVAILABLE", str(failure))
+                    response.models.add(name=model, version=version, state=state, reason=reason)
         return response
 
     def load(self, request: Any) -> NoReturn:

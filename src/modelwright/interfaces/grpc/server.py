@@ -57,9 +57,10 @@ class Service:
         return message("ServerReadyResponse")(ready=self._shared.ready())
 
     def _model_ready(self, request: Any) -> Any:
+        ready = self._shared.ready()
         if self._shared.plane.table is not None:
-            self._catalog.arm(request.name, request.version)
-        return message("ModelReadyResponse")(ready=self._shared.ready())
+            ready = self._shared.plane.failure(self._catalog.arm(request.name, request.version)) is None and ready
+        return message("ModelReadyResponse")(ready=ready)
 
     def _server_metadata(self, _request: Any) -> Any:
         return message("ServerMetadataResponse")(name="modelwright", version=__version__, extensions=EXTENSIONS)

@@ -64,16 +64,16 @@ def alive(_context: Context, _request: Request) -> Reply:
 
 
 def ready(context: Context, _request: Request) -> Reply:
-    """Every model of the table is loaded and proved."""
+    """Every model of the table is loaded and proved, and one at least can answer."""
     yes = context.ready()
     return json_reply({"ready": yes}, 200 if yes else 503)
 
 
 def model_ready(context: Context, request: Request) -> Reply:
-    """This model (this version) is loaded; 404 when it is not known, which before the first table is not known."""
-    if context.plane.table is not None:
-        _arm(context, request)
+    """This model (this version) can answer; 404 when it is not known, which before the first table is not known."""
     name, yes = request.parameters["model"], context.ready()
+    if context.plane.table is not None:
+        yes = context.plane.failure(_arm(context, request)) is None and yes
     return json_reply({"name": name, "ready": yes}, 200 if yes else 503)
 
 

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelwright.ports.counters import Counters, Key, Part, Slots, added
-from modelwright.serve.tally import REFUSED_TABLES, ROWS, RUNS, SHED, SWAPS, WARNINGS
+from modelwright.serve.tally import (
+    KILLS,
+    QUARANTINED,
+    REFUSED_TABLES,
+    RESTARTS,
+    ROWS,
+    RUNS,
+    SHED,
+    SWAPS,
+    WARNINGS,
+)
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -92,6 +102,9 @@ class Metrics:
             (WARNINGS, "Requests with values that the model has not seen.", ["model", "warning"]),
             (SHED, "Requests that were not run, by reason.", ["model", "reason"]),
             (ERRORS, "Refused or failed requests.", ["code"]),
+            (RESTARTS, "Processes of native models started again.", ["model"]),
+            (KILLS, "Processes of native models that ended, by reason.", ["model", "reason"]),
+            (QUARANTINED, "Requests that ended processes and are not run again.", ["model"]),
             (SWAPS, "Routing tables put in force.", []),
             (REFUSED_TABLES, "Routing tables that could not be loaded.", []),
         ):

@@ -10,6 +10,7 @@ from modelwright.interfaces.http.endpoints import Context
 from modelwright.interfaces.http.infer import parse
 from modelwright.interfaces.http.message import Reply, Request, json_reply
 from modelwright.serve.repository import no_load, require_unnamed
+from modelwright.serve.route import LiveArm
 
 
 class IndexRequest(msgspec.Struct, gc=False):
@@ -25,16 +26,20 @@ def index(context: Context, request: Request) -> Reply:
     """Every loaded version, or only those that are ready."""
     require_unnamed(request.parameters.get("repository", ""))
     only_ready = parse(_decoder, request.body).ready if request.body.strip() else False
-    ready = context.ready()
-    state, reason = ("READY", "") if ready else ("UNAVAILABLE", "the server is stopping")
-    return json_reply(
-        [
-            {"name": route.model, "version": version, "state": state, "reason": reason}
-            for route in context.plane.routes.values()
-            for version in route.by_version
-            if ready or not only_ready
-        ]
-    )
+    listed = []
+    for route in context.plane.routes.values():
+        for version, arm in route.by_version.items():
+            state, reason = _state(context, arm)
+            if state == "READY" or not only_ready:
+                listed.append({"name": route.model, "version": version, "state": state, "reason": reason})
+    return json_reply(listed)
+
+
+def _state(context: Context, arm: LiveArm) -> tuple[str, str]:
+    failure = context.plane.failure(arm)
+    if failure is not None:
+        return "UNAVAILABLE", str(failure)
+    return ("READY", "") if context.ready() else ("UNAVAILABLE", "the server is stopping")
 
 
 def load(_context: Context, request: Request) -> NoReturn:

@@ -91,8 +91,11 @@ class DataPlane:
         self._sweeper: asyncio.TimerHandle | None = None
 
     def ready(self) -> bool:
-        """True when a table is in force, until the drain begins; one who retires has a successor that is ready."""
-        return self.plane.table is not None and (self._retiring or not self.draining)
+        """True when a table is in force and a model can answer, until the drain begins.
+
+        One who retires has a successor that is ready.
+        """
+        return self.plane.table is not None and (self._retiring or not self.draining) and self.plane.able
 
     def admit(self, authorization: bytes | None, permission: Permission, now: float, *, counted: bool = False) -> Actor:
         """The actor behind an ``Authorization`` value, for whoever serves the same plane beside this interface.
