@@ -70,5 +70,6 @@ def _mount(scratch: Path, scratch_bytes: int) -> bool:
     if not scratch_bytes:
         return False
     options = f"size={scratch_bytes},nr_inodes={max(scratch_bytes // _BYTES_PER_FILE, 64)},mode=0700".encode("ascii")
-    kernel.libc().mount(b"none", b"/", None, _PRIVATE, None)
+    if kernel.libc().mount(b"none", b"/", None, _PRIVATE, None) != 0:  # or what is mounted here would appear outside
+        return False
     return bool(kernel.libc().mount(b"scratch", os.fsencode(scratch), b"tmpfs", _NO_SUID_NO_DEVICES, options) == 0)
