@@ -248,7 +248,9 @@ def test_a_killed_gateway_refuses_nobody_and_no_counter_goes_back(server: Server
     counted = [told[COUNT % "1"] for told in seen]
     assert counted == sorted(counted)
     assert clients.answered.total() <= counted[-1] <= clients.answered.total() + len(clients.lost)
-    _until(lambda: len(list((server.home / "run" / "metrics").iterdir())) == 3, "the fold")  # two live, one of the dead
+    _until(
+        lambda: len(list((server.home / "run" / "metrics").iterdir())) == 4, "the fold"
+    )  # two live, one of the dead, the supervisor
     assert len(list((server.home / "run").glob("gateway-*.lock"))) == 2
 
 

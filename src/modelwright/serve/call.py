@@ -27,8 +27,8 @@ class PredictCall:
 
     ``limit`` is the moment (``time.perf_counter``) at which the caller has given up; ``priority`` orders the waiting
     requests of one caller, 1 first and :data:`MAX_PRIORITY` last; ``retry`` marks a request that was refused or lost
-    before: under pressure it is refused first; ``finite`` tells that no number is infinite, or NaN but where
-    ``nulls`` says so.
+    before: under pressure it is refused first; ``started`` is the moment at which its last byte came, 0 where that is
+    not known; ``finite`` tells that no number is infinite, or NaN but where ``nulls`` says so.
     """
 
     model: str
@@ -44,6 +44,7 @@ class PredictCall:
     priority: int = DEFAULT_PRIORITY
     retry: bool = False
     finite: bool = False
+    started: float = 0.0
 
 
 @dataclass(slots=True)

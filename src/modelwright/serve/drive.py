@@ -9,7 +9,7 @@ from functools import partial
 
 from modelwright.core.errors import DeadlineError, InternalError, ModelwrightError, UnavailableError
 from modelwright.serve.call import PredictCall
-from modelwright.serve.lane import Lane, Outcome, Ticket, execute
+from modelwright.serve.lane import Lane, Outcome, Ran, Ticket, execute
 from modelwright.serve.load import Loaded
 from modelwright.serve.tally import Tally
 
@@ -52,6 +52,11 @@ class Driver:
         """How long a request of this caller would wait for this version."""
         lane = self._lanes.get(loaded.digest)
         return lane.wait_seconds(actor, time.perf_counter()) if lane else 0.0
+
+    def longest_wait(self, loaded: Loaded) -> float:
+        """How long nobody who comes now waits longer than, in seconds."""
+        lane = self._lanes.get(loaded.digest)
+        return lane.longest_wait(time.perf_counter()) if lane else 0.0
 
     def forget(self, loaded: Loaded) -> None:
         """Drop the queue of a version that nothing waits for."""
@@ -163,10 +168,11 @@ class Driver:
         seconds = ended - began
         loaded.pace.learn(rows, seconds)
         loaded.in_flight -= len(tickets)
-        finish = self._finish
+        finish, ran = self._finish, Ran(began, ended, len(tickets), rows)
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             if ticket.cancelled:
                 continue
+            ticket.ran = ran
             try:
                 finish(ticket, outcome, seconds)
             except Exception:  # our own mistake with one request must not keep the others' answers back

@@ -136,6 +136,7 @@ class Plane:
             canary, arm = arm, route.champion
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        ticket.started = call.started
         self._driver.admit(arm.loaded, call)
         self._driver.put(ticket)
         return ticket
@@ -175,6 +176,10 @@ class Plane:
     def give_up_late(self, now: float) -> None:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
+
+    def longest_wait(self, loaded: Loaded) -> float:
+        """Seconds that a request for this version would wait at most, if it came now."""
+        return self._driver.longest_wait(loaded)
 
     def append(self, record: Record) -> None:
         """Append a record that is no prediction of this plane (ground truth)."""
@@ -288,6 +293,7 @@ class Plane:
     def _close_idle(self) -> None:
         for version in self._retired:
             if not version.in_flight:
+                self.tally.unload()
                 self._driver.forget(version)
                 version.runner.close()
         self._retired = [version for version in self._retired if version.in_flight]

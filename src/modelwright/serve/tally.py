@@ -10,6 +10,7 @@ from modelwright.serve.statistics import Statistics
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
+UNLOADS = "modelwright_unloads"
 
 
 class OwnCounters:
@@ -67,6 +68,10 @@ class Tally:
     def refuse_table(self) -> None:
         """Count a table that could not be loaded."""
         self._refused_tables[0] += 1
+
+    def unload(self) -> None:
+        """Count a version whose memory was given back."""
+        self._add((UNLOADS,), 1)
 
     @property
     def rows(self) -> Mapping[Key, int]:

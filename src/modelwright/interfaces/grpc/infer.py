@@ -109,6 +109,7 @@ class Inference:
             route.pinned(request.model_version)
         asked = to_call(self._shared, request, actor)
         asked.limit = began + min(call.time_remaining(), self._shared.request_seconds)
+        asked.started = began
         return asked
 
     def _failed(self, failure: Exception, model: str, began: float) -> ModelwrightError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from modelwright.ports.counters import Counters, Key, Part, Slots, added
-from modelwright.serve.tally import REFUSED_TABLES, ROWS, RUNS, SHED, SWAPS, WARNINGS
+from modelwright.ports.counters import RESTARTS, Counters, Key, Part, Slots, added
+from modelwright.serve.tally import REFUSED_TABLES, ROWS, RUNS, SHED, SWAPS, UNLOADS, WARNINGS
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -20,6 +20,18 @@ _NEW = (0.0,) * (len(BOUNDS) + 2)
 _SUM = -1  # the last slot of a latency series; those before it count per bucket, the last bucket open
 
 
+class Families(Protocol):
+    """Metric families with labels, made from the counters of all processes."""
+
+    def publish(self) -> None:
+        """Let the other processes see this one's figures."""
+        ...
+
+    def collect(self, parts: Sequence[Part], total: Mapping[Key, Sequence[float]]) -> Iterator[Metric]:
+        """The families, from every process's figures and from the sum of them."""
+        ...
+
+
 class Metrics:
     """Plain counters on the hot path, turned into metric families when scraped.
 
@@ -27,10 +39,11 @@ class Metrics:
         counters: where to count, and what the other processes counted.
         readings: further figures by (name, help, kind), read when scraped and by :meth:`publish`. Over all processes a
             ``counter`` is summed, a ``gauge`` summed over those that live, and of a ``lowest`` the lowest is shown.
+        of_plane: further families, with labels.
     """
 
-    def __init__(self, counters: Counters, readings: Readings) -> None:
-        self._counters, self._readings = counters, dict(readings)
+    def __init__(self, counters: Counters, readings: Readings, of_plane: Families | None = None) -> None:
+        self._counters, self._readings, self._of_plane = counters, dict(readings), of_plane
         self._latency: dict[tuple[str, str, int], Slots] = {}
         self._errors: dict[str, Slots] = {}
         self._published: dict[str, Slots] = {}
@@ -59,6 +72,8 @@ class Metrics:
                 self._published[name] = self._counters.slots((name,), (float(read()),))
             else:
                 slots[0] = read()
+        if self._of_plane is not None:
+            self._of_plane.publish()
 
     def render(self) -> bytes:
         """The text of a scrape."""
@@ -81,10 +96,10 @@ class Metrics:
         latency = HistogramMetricFamily(
             LATENCY, "Time from a request's last byte to its answer.", labels=["model", "version", "status"]
         )
-        for labels, slots in _series(total, LATENCY):
+        for labels, slots in series(total, LATENCY):
             if len(slots) != len(_NEW):  # of a dead process of a release with other buckets
                 continue
-            latency.add_metric(labels, _cumulated(slots[:_SUM]), slots[_SUM])
+            latency.add_metric(labels, cumulated(BOUNDS, slots[:_SUM]), slots[_SUM])
         yield latency
         for name, documentation, labels in (
             (ROWS, "Predicted rows.", ["model", "version", "role", "status"]),
@@ -94,12 +109,16 @@ class Metrics:
             (ERRORS, "Refused or failed requests.", ["code"]),
             (SWAPS, "Routing tables put in force.", []),
             (REFUSED_TABLES, "Routing tables that could not be loaded.", []),
+            (UNLOADS, "Versions whose memory was given back.", []),
+            (RESTARTS, "Processes of the server that died and were started again.", ["process"]),
         ):
             family = CounterMetricFamily(name, documentation, labels=labels)
-            for values, slots in _series(total, name):
+            for values, slots in series(total, name):
                 family.add_metric(values, slots[0])
             yield family
         yield from self._read(parts, total)
+        if self._of_plane is not None:
+            yield from self._of_plane.collect(parts, total)
 
     def _read(self, parts: Sequence[Part], total: Mapping[Key, Sequence[float]]) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -112,13 +131,15 @@ class Metrics:
             yield GaugeMetricFamily(name, documentation, value=min(live) if kind == "lowest" else sum(live))
 
 
-def _series(total: Mapping[Key, Sequence[float]], family: str) -> list[tuple[list[str], Sequence[float]]]:
+def series(total: Mapping[Key, Sequence[float]], family: str) -> list[tuple[list[str], Sequence[float]]]:
+    """The values of the labels of a family, with the figures of each."""
     return [(list(key[1:]), slots) for key, slots in total.items() if key[0] == family]
 
 
-def _cumulated(counts: Sequence[float]) -> list[tuple[str, float]]:
+def cumulated(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
+    """Counts per bucket, the last one open, as a histogram's: how many up to each bound."""
     reached, buckets = 0.0, []
-    for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
+    for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
         reached += count
         buckets.append((bound, reached))
     return buckets

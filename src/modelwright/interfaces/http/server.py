@@ -30,6 +30,7 @@ from modelwright.interfaces.http.message import (
     render,
 )
 from modelwright.interfaces.http.metrics import Metrics
+from modelwright.interfaces.http.plane_metrics import PlaneMetrics
 from modelwright.interfaces.http.routes import ROUTES, Router
 from modelwright.serve.call import Answer
 from modelwright.serve.plane import Prepared
@@ -64,13 +65,14 @@ class DataPlane:
     ) -> None:
         self.turn, self.plane, self.limits, self.dropped = turn, turn.plane, limits, 0
         own = {
+            ("modelwright_gateways", "Gateway processes that serve.", "gauge"): lambda: 1,
             ("modelwright_connections", "Open connections.", "gauge"): lambda: len(self._connections),
             ("modelwright_dropped_connections", "Unfinished requests dropped to make room.", "counter"): (
                 lambda: self.dropped
             ),
             ("modelwright_in_flight_requests", "Requests begun and not answered.", "gauge"): self._busy,
         }
-        self.metrics = Metrics(turn.plane.tally.counters, {**own, **readings})
+        self.metrics = Metrics(turn.plane.tally.counters, {**own, **readings}, PlaneMetrics(turn.plane))
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
         self._gate, self._router = Gate(), Router(self._routes)
