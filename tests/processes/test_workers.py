@@ -229,6 +229,16 @@ def test_the_statistics_are_those_of_all_gateways_never_go_back_and_outlive_a_re
     assert server.answered() == 40
 
 
+def test_the_histograms_of_the_stages_are_those_of_all_gateways(server: Server) -> None:
+    for _ in range(40):
+        with contextlib.closing(server.connect()) as connection:
+            assert server.predict(connection)[0] == 200
+    count = 'modelwright_stage_seconds_count{{model="total",stage="{}"}}'
+    for stage in ("decode", "queue", "infer", "encode"):
+        _until(lambda stage=stage: server.scrape().get(count.format(stage)) == 40, stage)
+    assert server.scrape()['modelwright_batch_rows_count{model="total"}'] <= 40
+
+
 def test_a_killed_gateway_refuses_nobody_and_no_counter_goes_back(server: Server) -> None:
     seen: list[dict[str, float]] = []
     with Clients(server) as clients:
@@ -248,9 +258,11 @@ def test_a_killed_gateway_refuses_nobody_and_no_counter_goes_back(server: Server
     counted = [told[COUNT % "1"] for told in seen]
     assert counted == sorted(counted)
     assert clients.answered.total() <= counted[-1] <= clients.answered.total() + len(clients.lost)
-    _until(
-        lambda: len(list((server.home / "run" / "metrics").iterdir())) == 4, "the fold"
-    )  # two live, one of the dead, the supervisor
+    metrics = server.home / "run" / "metrics"
+    _until(lambda: len(list(metrics.iterdir())) == 4, "the fold")  # two live, one of the dead, and the supervisor's own
+    told = server.scrape()
+    restarts = {name: told[f'modelwright_restarts_total{{process="{name}"}}'] for name in ("g0", "g1")}
+    assert restarts == {"g0": 2, "g1": 1}
     assert len(list((server.home / "run").glob("gateway-*.lock"))) == 2
 
 

@@ -42,6 +42,7 @@ from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
+from modelwright.processes.observing import dropped, observer_of
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.plane import Plane, Prepared
 from modelwright.serve.tally import OwnCounters
@@ -130,7 +131,8 @@ class Gateway:
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
-        self._server = DataPlane(self._turn, settings, self._readings())
+        self._observer = observer_of(settings, identity)
+        self._server = DataPlane(self._turn, settings, self._readings(), self._observer)
         self._over_grpc: Any = None
         self._stopping = False
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -159,6 +161,8 @@ class Gateway:
                 task.cancel()
             self._plane.close()
             self._sink.close()
+            if self._observer is not None:
+                self._observer.close()
             self._loading.shutdown(wait=False, cancel_futures=True)
             self._runs.shutdown(wait=False, cancel_futures=True)
             _logger.info("stopped", extra={"gateway": self._options.gateway_id})
@@ -203,6 +207,7 @@ class Gateway:
             self._settings.request_seconds,
             self._server.metrics.observe,
             self._server.metrics.count_error,
+            self._observer,
         )
         limit = self._settings.max_body_bytes
         pem = tls.pem_of(self._settings)
@@ -344,6 +349,12 @@ class Gateway:
             ("modelwright_log_bytes", "Bytes of the log segments of the gateways that live.", "gauge"): self._log_bytes,
             ("modelwright_unlogged_predictions", "Predicted rows that could not be logged.", "counter"): (
                 lambda: self._sink.unlogged
+            ),
+            ("modelwright_dropped_access_lines", "Requests that the access log did not hold.", "counter"): (
+                lambda: dropped(self._observer.access if self._observer else None)
+            ),
+            ("modelwright_dropped_traces", "Traced requests that the collector did not get.", "counter"): (
+                lambda: dropped(self._observer.traces if self._observer else None)
             ),
             ("modelwright_routing_epoch", "Epoch of the routing table in force.", "lowest"): self._epoch,
         }

@@ -78,7 +78,8 @@ def gateway_process():
 class Inside:
     """A server on a loop of its own: ``sink.failing`` breaks its log, ``refused`` (an error) its tokens."""
 
-    def __init__(self, *made):
+    def __init__(self, *made, observer=None):
+        self._observer = observer
         self.sink, self.refused, self.observed, self.errors = InMemorySink(), None, [], Counter()
         self._packages = {package.digest: package for package, _ in made}
         runners = FunctionRunners({package.digest: function for package, function in made})
@@ -117,6 +118,7 @@ class Inside:
             request_seconds=30.0,
             observe=lambda *seen: self.observed.append(seen),
             count_error=lambda code: self.errors.update([code]),
+            observer=self._observer,
         )
         running = await start(shared, self.address, max_message_bytes=2**20)
         self._started.set()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from modelwright.core.access import Actor, Permission
 from modelwright.core.errors import BadInputError, DeadlineError, InternalError, ModelwrightError
 from modelwright.interfaces.grpc.describe import Parse
-from modelwright.interfaces.grpc.wire import Call
+from modelwright.interfaces.grpc.wire import Call, Metadata
+from modelwright.serve.observe import Observer
 from modelwright.serve.plane import Plane
 from modelwright.serve.turn import Turn
 
@@ -45,7 +46,7 @@ class Shared:
     data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time`` reads the parameter; a prediction is
     given up after ``request_seconds``, or sooner where its deadline says so; ``observe((model, version), status,
     seconds)`` counts an answered one under the HTTP status of its kind, and
-    ``count_error`` the codes of all that failed.
+    ``count_error`` the codes of all that failed; ``observer`` is told of answered predictions.
     """
 
     turn: Turn
@@ -58,6 +59,7 @@ class Shared:
     request_seconds: float
     observe: Callable[[tuple[str, str], int, float], None]
     count_error: Callable[[str], None]
+    observer: Observer | None = None
 
     @property
     def plane(self) -> Plane:
@@ -98,9 +100,9 @@ def told(failure: Exception) -> ModelwrightError:
     return InternalError("grpc.internal", "The request failed here.", fix="See the server's log.")
 
 
-def fail(call: Call, error: ModelwrightError) -> None:
-    """End a call with the status of an error, and its stable code beside it."""
-    call.trailing = (("modelwright-error", error.code),)
+def fail(call: Call, error: ModelwrightError, more: Metadata = ()) -> None:
+    """End a call with the status of an error, and its stable code and ``more`` beside it."""
+    call.trailing = (("modelwright-error", error.code), *more)
     call.finish(status=status_of(error), details=str(error))
 
 

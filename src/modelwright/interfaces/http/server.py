@@ -30,9 +30,11 @@ from modelwright.interfaces.http.message import (
     render,
 )
 from modelwright.interfaces.http.metrics import Metrics
+from modelwright.interfaces.http.observed import observe
 from modelwright.interfaces.http.plane_metrics import PlaneMetrics
 from modelwright.interfaces.http.routes import ROUTES, Router
 from modelwright.serve.call import Answer
+from modelwright.serve.observe import Observer
 from modelwright.serve.plane import Prepared
 from modelwright.serve.route import LiveArm
 from modelwright.serve.turn import Turn
@@ -55,6 +57,7 @@ class DataPlane:
         turn: what predicts, shared with the other interfaces of this process.
         limits: the settings; the limits among them are kept here.
         readings: further figures for ``/metrics``, by (name, help, kind).
+        observer: is told of answered requests; None: nobody is.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class DataPlane:
         turn: Turn,
         limits: Settings,
         readings: Mapping[tuple[str, str, str], Callable[[], float]],
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self.turn, self.plane, self.limits, self.dropped = turn, turn.plane, limits, 0
         own = {
             ("modelwright_gateways", "Gateway processes that serve.", "gauge"): lambda: 1,
@@ -236,7 +241,9 @@ class DataPlane:
     def error(self, error: ModelwrightError, shape: Callable[[ModelwrightError], Reply] = error_reply) -> Reply:
         """Count an error and make its answer."""
         self.metrics.count_error(error.code)
-        return shape(error)
+        reply = shape(error)
+        reply.error = error.code
+        return reply
 
     def _begin(self, exchange: Exchange, request: Request) -> Reply | None:
         """The reply; None where it comes with a prediction."""
@@ -306,11 +313,13 @@ class DataPlane:
         for exchange in entries:
             reply = exchange.reply
             if reply is not None:
-                exchange.tickets.clear()
                 if not written and reply.logged is not Logged.NOTHING:
                     reply = self._unlogged(reply)
                 if reply.series is not None:
                     self.metrics.observe(reply.series, reply.status, now - exchange.started)
+                if self._observer is not None:
+                    observe(self._observer, exchange, reply, now)
+                exchange.tickets.clear()
                 if self.draining and len(exchange.connection.exchanges) == 1:
                     exchange.line = CLOSE
                 exchange.data = render(reply, connection=exchange.line, head_only=exchange.head_only)
