@@ -218,6 +218,12 @@ def colourless(environ: Mapping[str, str] | None = None) -> bool:
     return bool(environment.get("NO_COLOR")) or environment.get("TERM") == "dumb"
 
 
+def token(environ: Mapping[str, str] | None = None) -> str:
+    """The access token of a command that asks a server; no row of the table, which is shown."""
+    environment = os.environ if environ is None else environ
+    return environment.get("MODELWRIGHT_TOKEN", "")
+
+
 def address(text: str) -> tuple[str, int]:
     """``host:port`` as (host, port).
 
