@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from modelwright.core.request_event import RequestEvent, StageSeconds
 from modelwright.core.trace_context import TraceContext, begun, continued
@@ -71,8 +71,7 @@ def with_predictions(event: RequestEvent, tickets: Sequence[Ticket], now: float)
     if ran is not None:
         decode, queue = first.queued - (first.started or first.arrived), ran.began - first.queued
         stages = StageSeconds(decode, queue, ran.ended - ran.began, now - ran.ended)
-    return replace(
-        event,
+    return event._replace(
         model=first.arm.model,
         version=first.arm.version,
         role=first.arm.role,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,6 +199,22 @@ class Plane:
                 fix=f"Served: {', '.join(sorted(self._routes)[:20]) or 'none'}.",
             )
         return route
+
+    def unready(self, model: str = "", version: str = "") -> list[str]:
+        """Why requests could not be answered now; empty when all could.
+
+        Of all models, of one, or of a version of it. Shadows answer nobody, so they count only where they are named.
+
+        Raises:
+            NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
+        """
+        if version:
+            arms: Iterable[LiveArm] = (self.route(model).pinned(version),)
+        else:
+            routes = [self.route(model)] if model else self._routes.values()
+            arms = (arm for route in routes for arm in route.arms)
+        found = ((arm, arm.loaded.runner.unready()) for arm in arms)
+        return [f"Model {arm.model!r} version {arm.version}: {why}" for arm, why in found if why]
 
     @property
     def routes(self) -> Mapping[str, LiveRoute]:

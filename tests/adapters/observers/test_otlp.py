@@ -3,7 +3,6 @@
 import gzip
 import threading
 import time
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -87,7 +86,7 @@ class TestOtlpTraces(EventSinkConformance):
 def test_a_request_is_three_spans_and_the_callers_is_their_parent(collector):
     sink = OtlpTraces(f"{collector.endpoint}/", "g7")
     trace = continued(f"00-{TRACE}-{PARENT}-01".encode(), b"vendor=1")
-    sink.put(replace(example_event(7), trace=trace))
+    sink.put(example_event(7)._replace(trace=trace))
     sink.close()
     request, queue, run = collector.spans()
     assert [span.name for span in (request, queue, run)] == ["POST /v2/models/{model}/infer", "queue", "run"]

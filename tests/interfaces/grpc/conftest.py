@@ -110,7 +110,7 @@ class Inside:
         shared = Shared(
             turn=self._turn,
             admit=self._admit,
-            ready=lambda: True,
+            ready=lambda *_: True,
             log_required=True,
             decode_raw=tensors.decode_binary,
             encode_raw=tensors.encode_binary,

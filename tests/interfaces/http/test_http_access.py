@@ -3,6 +3,7 @@ import pytest
 from modelwright.core.access import ROLES
 from modelwright.core.prediction import PredictionRecord
 from modelwright.interfaces.http.routes import ROUTES
+from modelwright.testing.runner import FunctionRunners
 
 ROW = {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
 
@@ -83,3 +84,25 @@ def test_before_the_first_table_the_answer_is_not_ready_and_never_that_a_token_i
     server.load()
     assert server.request("GET", "/v2", token="mw_admin").status == 200
     assert server.request("GET", "/v2", token="mw_unknown").status == 401
+
+
+def test_readiness_is_that_of_the_runners_and_only_who_may_read_is_told_why(serve, function_package):
+    (good, run), (bad, other) = function_package("good"), function_package("bad", factor=2.0)
+    loader = FunctionRunners({good.digest: run, bad.digest: other})
+    server = serve(good, bad, loader=loader, authenticate=True)
+    assert server.request("GET", "/v2/health/ready").status == 200
+    loader.runners[bad.digest].broken = "Its process is being started again."
+    told = server.request("GET", "/v2/health/ready")
+    assert (told.status, told.body) == (503, {"ready": False})
+    assert server.request("GET", "/v2/health/ready", token="mw_predictor").body == {"ready": False}
+    why = ["Model 'bad' version 1: Its process is being started again."]
+    assert server.request("GET", "/v2/health/ready", token="mw_viewer").body == {"ready": False, "reasons": why}
+    assert server.request("GET", "/v2/models/good/ready").status == 200
+    assert server.request("GET", "/v2/models/bad/versions/1/ready").status == 503
+    index = server.request("POST", "/v2/repository/index", {}, token="mw_viewer").body
+    assert {one["name"]: (one["state"], one["reason"]) for one in index} == {
+        "good": ("READY", ""),
+        "bad": ("UNAVAILABLE", why[0]),
+    }
+    loader.runners[bad.digest].broken = ""
+    assert server.request("GET", "/v2/health/ready").body == {"ready": True}

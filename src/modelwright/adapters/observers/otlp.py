@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -37,7 +38,7 @@ class OtlpTraces(Background):
             {"service.name": "modelwright", "service.version": __version__, "service.instance.id": instance}
         )
         self._scope = InstrumentationScope("modelwright", __version__)
-        self._exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=TIMEOUT_SECONDS)
+        self._exporter: Any = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=TIMEOUT_SECONDS)
         super().__init__("traces", self._export, every=EVERY_SECONDS, bound=bound)
 
     def close(self) -> None:

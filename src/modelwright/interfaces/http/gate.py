@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import UnauthenticatedError, UnavailableError
+from modelwright.core.errors import ModelwrightError, UnauthenticatedError, UnavailableError
 from modelwright.core.version import RoutingTable
 from modelwright.govern.policy import require
 
@@ -45,6 +45,14 @@ class Gate:
         actor = self._actor(authorization, self._grants, now) if self._authenticate else ANONYMOUS
         require(actor, permission)
         return actor
+
+    def may(self, authorization: bytes | None, permission: Permission, now: float) -> bool:
+        """Whether whoever asks has a permission."""
+        try:
+            self.admit(authorization, permission, now)
+        except ModelwrightError:
+            return False
+        return True
 
     def _actor(self, authorization: bytes | None, grants: Grants, now: float) -> Actor:
         if authorization is None:

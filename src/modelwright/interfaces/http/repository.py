@@ -25,14 +25,18 @@ def index(context: Context, request: Request) -> Reply:
     """Every loaded version, or only those that are ready."""
     require_unnamed(request.parameters.get("repository", ""))
     only_ready = parse(_decoder, request.body).ready if request.body.strip() else False
-    ready = context.ready()
-    state, reason = ("READY", "") if ready else ("UNAVAILABLE", "the server is stopping")
+    known = [(route.model, version) for route in context.plane.routes.values() for version in route.by_version]
+    found = [(model, version, context.unready(model, version)) for model, version in known]
     return json_reply(
         [
-            {"name": route.model, "version": version, "state": state, "reason": reason}
-            for route in context.plane.routes.values()
-            for version in route.by_version
-            if ready or not only_ready
+            {
+                "name": model,
+                "version": version,
+                "state": "UNAVAILABLE" if reasons else "READY",
+                "reason": " ".join(reasons),
+            }
+            for model, version, reasons in found
+            if not (reasons and only_ready)
         ]
     )
 

@@ -44,6 +44,7 @@ SWEEP_SECONDS = 0.25
 LATE_SECONDS = 0.1
 """Who is less late with the rest of a request is not dropped for a newcomer: it may be here, and not yet read."""
 BACKLOG = 512
+STARTING, STOPPING = "The server is starting.", "The server stops."
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class DataPlane:
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
         self._gate, self._router = Gate(), Router(self._routes)
-        self._context = Context(turn.plane, self.metrics, self.ready, self._document)
+        self._context = Context(turn.plane, self.metrics, self.unready, self._document, self._gate.may)
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._lingering: set[Connection] = set()
@@ -93,9 +94,23 @@ class DataPlane:
         self._handshake = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
 
-    def ready(self) -> bool:
-        """True when a table is in force, until the drain begins; one who retires has a successor that is ready."""
-        return self.plane.table is not None and (self._retiring or not self.draining)
+    def unready(self, model: str = "", version: str = "") -> list[str]:
+        """Why this server, this model or this version would answer nothing now; empty when it would.
+
+        That is before the first table, while draining (one who retires has a successor that is ready), and while a
+        runner says so.
+
+        Raises:
+            NotFoundError: as :meth:`Plane.unready`.
+        """
+        if self.plane.table is None:
+            return [STARTING]
+        reasons = self.plane.unready(model, version)
+        return [STOPPING] if self.draining and not self._retiring else reasons
+
+    def ready(self, model: str = "", version: str = "") -> bool:
+        """Whether there is nothing in the way; raises as :meth:`unready`."""
+        return not self.unready(model, version)
 
     def admit(self, authorization: bytes | None, permission: Permission, now: float) -> Actor:
         """The actor behind an ``Authorization`` value, for whoever serves the same plane beside this interface.
