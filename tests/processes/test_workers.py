@@ -360,3 +360,37 @@ def test_nothing_to_reload_is_said_so(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "serve.not-running" in done.stderr
+
+
+def test_gateways_write_one_access_log_of_whole_lines_and_top_finds_the_server(
+    versions: list[Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert versions
+    monkeypatch.setenv("MODELWRIGHT_ACCESS_LOG", str(tmp_path / "access.jsonl"))
+    server = Server(tmp_path)
+    try:
+        with Clients(server) as clients:
+            clients.more()
+        _until(lambda: len(set(_answering(server, tmp_path))) == 2, "both gateways in the log")
+        monkeypatch.setenv("MODELWRIGHT_TOKEN", server.token)
+        told = subprocess.run([*server.command, "top", "--json", "--interval", "0.1"], capture_output=True, check=True)
+        figures = json.loads(told.stdout)
+        assert (figures["gateways"], figures["models"][0]["model"]) == (2, "total")
+    finally:
+        server.stop()
+    lines = [json.loads(line) for line in (tmp_path / "access.jsonl").read_text().splitlines()]
+    predicted = [line for line in lines if line.get("model") == "total"]
+    assert len(predicted) >= clients.answered.total()
+    assert len({line["prediction_id"] for line in predicted}) == len(predicted)
+
+
+def _answering(server: Server, folder: Path) -> set[int]:
+    """Gateways that have the access log open."""
+    with contextlib.closing(server.connect()) as connection:
+        server.predict(connection)
+    file = (folder / "access.jsonl").resolve()
+    return {
+        pid
+        for pid in server.gateways.values()
+        if any(one.resolve() == file for one in Path(f"/proc/{pid}/fd").iterdir())
+    }

@@ -2,13 +2,17 @@
 
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.version import Arm, Route, RoutingTable
+from modelwright.interfaces.http.exposition import Family, render
 from modelwright.testing.runner import FunctionRunners
 
 
@@ -109,3 +113,43 @@ def test_names_that_callers_make_up_become_no_series(serve, sum_package):
         server.request("POST", "/v2/models/total/infer", {"inputs": [], "id": f"id-{number}"})
     after = sum(map(len, scrape(server).values()))
     assert after - before < 60  # the codes of the errors, and their latency under the model's own name
+
+
+@given(st.lists(st.text(), min_size=2, max_size=2), st.lists(st.floats(0, 1e15), min_size=5, max_size=5))
+def test_whatever_a_label_holds_the_text_is_read_back_as_it_was(values, figures):
+    families = [
+        Family("h", "A histogram.", "histogram", ("z", "a"), [(tuple(values), figures)], (0.1, 1.0, 10.0)),
+        Family("c", "A counter.", "counter", ("z", "a"), [(tuple(values), figures[:1])]),
+        Family("g", "A gauge.", "gauge", (), [((), figures[:1])]),
+    ]
+    text = render(families).decode()
+    told = {(one.name, one.labels.get("le")): one for f in text_string_to_metric_families(text) for one in f.samples}
+    assert told["c_total", None].labels == dict(zip(("z", "a"), values, strict=True))
+    assert told["c_total", None].value == told["g", None].value == figures[0]
+    assert told["h_bucket", "1.0"].value == figures[0] + figures[1]
+    assert told["h_bucket", "+Inf"].value == told["h_count", None].value == sum(figures[:4])
+    assert told["h_sum", None].value == figures[4]
+
+
+def test_what_is_counted_is_what_is_recorded(serve, sum_package):
+    first, second = sum_package("total"), sum_package("total", bias=1.0)
+    arms = (Arm("1", first.digest, 0.7, "champion"), Arm("2", second.digest, 0.3, "canary"))
+    route = Route("total", arms, (Arm("3", first.digest, 0.0, "shadow"),))
+    server = serve(first, second, table=RoutingTable(1, {"total": route}, (), authenticate=False))
+    statuses = Counter()
+    for number in range(60):
+        rows = number % 4
+        data = [[1.0, 2.0, 3.0]] * rows if number % 5 else [["wrong"]]
+        answer = server.infer("total", ("X", "FP32", [rows, 3], data), id=f"id-{number}")
+        statuses[str(answer.status)] += 1
+    records = server.records(2 * statuses["200"])
+    rows = Counter()
+    for record in records:
+        rows[record.model, record.role, record.status, record.version] += record.rows
+    found = scrape(server)
+    assert found["modelwright_predictions_total"] == rows
+    answered = Counter()
+    for (_, status, _), count in found["modelwright_request_seconds_count"].items():
+        answered[status] += count
+    assert answered == statuses
+    assert found["modelwright_stage_seconds_count"]["total", "infer"] == len(records)
