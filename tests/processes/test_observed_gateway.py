@@ -14,6 +14,9 @@ import time
 import pytest
 
 from modelwright.adapters.stores.package_files import write_zip
+from modelwright.core.errors import UnavailableError
+from modelwright.processes.observing import require_usable
+from modelwright.settings import load
 
 BODY = json.dumps({"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 3], "data": [1.0, 2.0, 3.0]}]})
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -168,3 +171,22 @@ def test_top_on_a_terminal_goes_on_until_ctrl_c_and_leaves_it_as_it_was(gateway)
     assert os.waitstatus_to_exitcode(status) == 0
     assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the cursor is shown again,
     assert seen.rindex(b"\x1b[?1049l") > seen.rindex(b"\x1b[?1049h")  # and what stood there before
+
+
+@pytest.mark.parametrize("plane", ["gateway", "supervisor"])
+def test_an_access_log_that_cannot_be_written_is_said_before_anything_is_served(tmp_path, plane):
+    command = [sys.executable, "-m", f"modelwright.processes.{plane}", "--home", tmp_path / "home"]
+    environment = os.environ | {"MODELWRIGHT_ACCESS_LOG": str(tmp_path / "no" / "such" / "file")}
+    done = subprocess.run(
+        [*command, "--http", "127.0.0.1:0"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "settings.access-log-unusable" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_traces_without_the_extra_say_what_to_install(tmp_path):
+    settings = load({"home": tmp_path, "otlp_endpoint": "http://127.0.0.1:4318"}, {})
+    with pytest.raises(UnavailableError) as caught:
+        require_usable(settings, traced_by=("opentelemetry_that_is_not_there",))
+    assert "modelwright[otel]" in str(caught.value.fix)

@@ -42,7 +42,7 @@ from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
-from modelwright.processes.observing import dropped, observer_of
+from modelwright.processes.observing import dropped, observer_of, require_usable
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.plane import Plane, Prepared
 from modelwright.serve.tally import OwnCounters
@@ -376,6 +376,7 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         ModelwrightError: the gateway cannot start; nothing was served.
     """
     os.umask(0o077)
+    require_usable(settings)
     if not options.authenticate:
         _require_loopback(options)
     if options.listener >= 0:

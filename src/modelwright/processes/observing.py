@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from modelwright.core.errors import UnavailableError
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.ports.events import EventSink
 from modelwright.serve.observe import Observer
 from modelwright.settings import Settings
 
+_OTEL = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+
 
 def observer_of(settings: Settings, instance: str) -> Observer | None:
-    """The observer of this process; None where nobody is told.
-
-    Raises:
-        UnavailableError: ``plugins.missing-extra``.
-    """
+    """The observer of this process; None where nobody is told."""
     if not (settings.access_log or settings.otlp_endpoint):
         return None
     return Observer(
@@ -22,6 +25,35 @@ def observer_of(settings: Settings, instance: str) -> Observer | None:
         _traces(settings.otlp_endpoint, instance) if settings.otlp_endpoint else None,
         settings.trace_ratio,
     )
+
+
+def require_usable(settings: Settings, traced_by: Sequence[str] = _OTEL) -> None:
+    """Say what is wrong with the settings before anything is served, rather than drop lines and traces later.
+
+    Args:
+        settings: the access log and the collector.
+        traced_by: what traces need to be installed.
+
+    Raises:
+        BadInputError: ``settings.access-log-unusable``.
+        UnavailableError: ``plugins.missing-extra``.
+    """
+    target = settings.access_log
+    if target not in ("", "stderr"):
+        path = Path(target).expanduser().absolute()
+        usable = path.is_file() and os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK)
+        if not usable:
+            raise BadInputError(
+                "settings.access-log-unusable",
+                f"The access log {path} cannot be written.",
+                fix="Set MODELWRIGHT_ACCESS_LOG to a file in a directory that is there and that you may write to.",
+            )
+    if settings.otlp_endpoint:
+        missing = next((name for name in traced_by if importlib.util.find_spec(name) is None), None)
+        if missing is not None:
+            raise UnavailableError(
+                "plugins.missing-extra", f"{missing} is not installed.", fix="pip install 'modelwright[otel]'"
+            )
 
 
 def dropped(sink: EventSink | None) -> int:
@@ -36,10 +68,6 @@ def _access_log(target: str) -> EventSink:
 
 
 def _traces(endpoint: str, instance: str) -> EventSink:
-    try:
-        from modelwright.adapters.observers.otlp import OtlpTraces  # lazy: an extra, and 0.2 s of imports
-    except ImportError as error:
-        raise UnavailableError(
-            "plugins.missing-extra", f"{error.name} is not installed.", fix="pip install 'modelwright[otel]'"
-        ) from error
+    from modelwright.adapters.observers.otlp import OtlpTraces  # lazy: an extra, and 0.2 s of imports
+
     return OtlpTraces(endpoint, instance)

@@ -28,6 +28,7 @@ from modelwright.ports.counters import RESTARTS, Slots
 from modelwright.processes.child import RETIRE_SECONDS
 from modelwright.processes.listening import listen, listen_together, reserve, spoken
 from modelwright.processes.logs import configure
+from modelwright.processes.observing import require_usable
 from modelwright.processes.supervised import Child
 from modelwright.processes.tls import NAMES, add_options, options_of, server_context
 from modelwright.settings import MAX_WORKERS, Settings, load
@@ -251,8 +252,10 @@ def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Call
     Raises:
         ConflictError: ``serve.already-running``, ``serve.port-taken``.
         RefusedError: ``serve.refused-bind``.
+        ModelwrightError: as :func:`require_usable`.
     """
     os.umask(0o077)
+    require_usable(settings)
     run = private_home(settings.home) / "run"
     encrypted = server_context(settings) is not None  # what is wrong with a file is better said once, here
     anywhere = insecure_bind or encrypted

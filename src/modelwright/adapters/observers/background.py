@@ -71,4 +71,6 @@ class Background:
                     _logger.warning("%s: events are dropped", self._name, extra={"error": str(error)[:500]})
                 self._failing = True
             else:
+                if self._failing:
+                    _logger.info("%s: events are delivered again", self._name)
                 self._failing = False

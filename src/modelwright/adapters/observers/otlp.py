@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -34,6 +36,10 @@ class OtlpTraces(Background):
     """
 
     def __init__(self, endpoint: str, instance: str, *, bound: int = BOUND) -> None:
+        logging.getLogger("opentelemetry").setLevel(
+            logging.CRITICAL
+        )  # it speaks at each try; we do when it begins and ends
+        self._host = urlsplit(endpoint).hostname or ""  # without a password that may stand there
         self._resource = Resource.create(
             {"service.name": "modelwright", "service.version": __version__, "service.instance.id": instance}
         )
@@ -49,7 +55,7 @@ class OtlpTraces(Background):
     def _export(self, events: Sequence[RequestEvent]) -> None:
         spans = [span for event in events if event.trace is not None for span in self._spans(event, event.trace)]
         if self._exporter.export(spans) is not SpanExportResult.SUCCESS:
-            raise ConnectionError("The collector did not take the spans.")
+            raise ConnectionError(f"The collector at {self._host} did not take the spans.")
 
     def _spans(self, event: RequestEvent, trace: TraceContext) -> Iterator[ReadableSpan]:
         """The request, and under it its time in the queue and its run."""
