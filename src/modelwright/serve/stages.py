@@ -58,10 +58,9 @@ class Stages:
         slots = self._slots.get((model, stage))
         if slots is None:
             self._slots[model, stage] = self._counters.slots((STAGE, model, stage), counts)
-            return
-        for index, count in enumerate(counts):
-            if slots[index] != count:
-                slots[index] = count
+        elif slots[-1] != counts[-1]:  # the seconds change with any of the others
+            for index, figure in enumerate(counts):
+                slots[index] = figure
 
 
 def count(histogram: list[float], seconds: float, requests: int) -> None:
