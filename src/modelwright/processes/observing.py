@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from modelwright.ports.events import EventSink
 from modelwright.serve.observe import Observer
 from modelwright.settings import Settings
 
+SWITCH_SECONDS = 0.0005
+"""A request waits at most so long for the thread that makes spans to give way; as a rule it is 5 ms."""
 _OTEL = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -19,6 +22,8 @@ def observer_of(settings: Settings, instance: str) -> Observer | None:
     """The observer of this process; None where nobody is told."""
     if not (settings.access_log or settings.otlp_endpoint):
         return None
+    if settings.otlp_endpoint:
+        sys.setswitchinterval(SWITCH_SECONDS)
     return Observer(
         _access_log(settings.access_log) if settings.access_log else None,
         settings.access_log_ratio,

@@ -89,9 +89,9 @@ def test_any_text_is_one_printable_line_of_json(text):
 
 def test_a_rotated_file_is_opened_anew_and_no_line_is_lost(tmp_path):
     path, sink = tmp_path / "access.jsonl", AccessLog(str(tmp_path / "access.jsonl"))
-    sink._write([example_event(1)])
+    sink._write([line(example_event(1))])
     path.rename(tmp_path / "old.jsonl")
-    sink._write([example_event(2)])
+    sink._write([line(example_event(2))])
     sink.close()
     assert [[one["prediction_id"] for one in lines(file)] for file in (tmp_path / "old.jsonl", path)] == [
         ["p1"],

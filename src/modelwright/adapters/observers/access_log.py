@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -19,10 +20,16 @@ EVERY_SECONDS = 0.1
 LONGEST_FIELD, LONGEST_ID = 100, 128
 """Characters of a text field; a line is shorter than 4 KiB then, which is what a pipe takes whole."""
 PIPE_BYTES = 4096
+LINES_AT_ONCE = 512
+
+_encoder = msgspec.json.Encoder()
 
 
-class AccessLog(Background):
+class AccessLog(Background[bytes]):
     """Appends whole lines; a file that was moved away or deleted is opened anew within a second.
+
+    A line is made where its event is put, and only written by the thread: one that computes would hold the interpreter
+    lock while requests wait for it.
 
     Args:
         target: a path, or ``stderr``. The file is created 0600.
@@ -33,7 +40,11 @@ class AccessLog(Background):
         self._path = None if target == STDERR else Path(target).expanduser()
         self._descriptor = sys.stderr.fileno() if self._path is None else -1
         self._broken = False
-        super().__init__("access-log", self._write, every=EVERY_SECONDS, bound=bound)
+        super().__init__("access-log", self._write, every=EVERY_SECONDS, batch=LINES_AT_ONCE, bound=bound)
+
+    def put(self, event: RequestEvent) -> None:
+        """Take an event."""
+        self.take(line(event))
 
     def close(self) -> None:
         """Write what waits."""
@@ -42,10 +53,10 @@ class AccessLog(Background):
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _write(self, events: Sequence[RequestEvent]) -> None:
+    def _write(self, lines: Sequence[bytes]) -> None:
         if self._path is not None:
             self._follow(self._path)
-        for chunk in _chunks(map(line, events)):
+        for chunk in [b"".join(lines)] if self._path is not None else _chunks(lines):
             self._write_all(b"\n" + chunk if self._broken else chunk)
 
     def _write_all(self, data: bytes) -> None:
@@ -68,43 +79,73 @@ class AccessLog(Background):
         self._descriptor = fresh
 
 
+class _Line(msgspec.Struct, omit_defaults=True, gc=False):
+    at: str
+    event: str
+    protocol: str
+    method: str
+    route: str
+    status: int
+    seconds: float
+    bytes_in: int
+    bytes_out: int
+    error: str = ""
+    model: str = ""
+    version: str = ""
+    role: str = ""
+    actor: str = ""
+    prediction_id: str = ""
+    rows: int | None = None
+    batch: int | None = None
+    decode_seconds: float | None = None
+    queue_seconds: float | None = None
+    infer_seconds: float | None = None
+    encode_seconds: float | None = None
+    trace_id: str = ""
+
+
 def line(event: RequestEvent) -> bytes:
     """One event as one line of JSON; control characters are shown, not obeyed."""
-    trace, stages = event.trace, event.stages
-    told: dict[str, object] = {
-        "at": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
-        "event": "request",
-        "protocol": event.protocol,
-        "method": _clean(event.method),
-        "route": _clean(event.route),
-        "status": event.status,
-        "seconds": _short(event.seconds),
-        "bytes_in": event.bytes_in,
-        "bytes_out": event.bytes_out,
-    }
-    texts = {"error": event.error, "model": event.model, "version": event.version, "role": event.role}
-    told |= {name: _clean(text) for name, text in (texts | {"actor": event.actor}).items() if text}
+    told = _Line(
+        f"{_second(int(event.at))}.{int(event.at * 1000) % 1000:03}+00:00",
+        "request",
+        event.protocol,
+        _clean(event.method),
+        _clean(event.route),
+        event.status,
+        round(event.seconds, 7),
+        event.bytes_in,
+        event.bytes_out,
+        _clean(event.error),
+        _clean(event.model),
+        _clean(event.version),
+        _clean(event.role),
+        _clean(event.actor),
+    )
     if event.prediction_id:
-        told |= {"prediction_id": _clean(event.prediction_id, LONGEST_ID), "rows": event.rows, "batch": event.batch}
-    if stages is not None:
-        told |= {f"{name}_seconds": _short(value) for name, value in stages._asdict().items()}
-    if trace is not None:
-        told["trace_id"] = trace.trace_id
-    return msgspec.json.encode(told) + b"\n"
+        told.prediction_id, told.rows, told.batch = _clean(event.prediction_id, LONGEST_ID), event.rows, event.batch
+    if event.stages is not None:
+        decode, queue, infer, encode = event.stages
+        told.decode_seconds, told.queue_seconds = round(decode, 7), round(queue, 7)
+        told.infer_seconds, told.encode_seconds = round(infer, 7), round(encode, 7)
+    if event.trace is not None:
+        told.trace_id = event.trace.trace_id
+    return _encoder.encode(told) + b"\n"
+
+
+@lru_cache(2)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _clean(text: str, most: int = LONGEST_FIELD) -> str:
-    text = text[: most + 1]
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    if len(text) <= most and text.isprintable():
+        return text
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _short(seconds: float) -> float:
-    return round(seconds, 7)
-
-
-def _chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
+def _chunks(lines: Sequence[bytes]) -> Iterator[bytes]:
     """Whole lines together, as many as a pipe takes without mixing them with those of another process."""
     chunk = b""
     for one in lines:

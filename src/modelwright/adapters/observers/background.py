@@ -6,32 +6,33 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-
-from modelwright.core.request_event import RequestEvent
+from typing import Generic, TypeVar
 
 BOUND = 10_000
 """So many events may wait, some 10 MiB."""
-BATCH = 512
 CLOSE_SECONDS = 3.0
+
+Item = TypeVar("Item")
 
 _logger = logging.getLogger(__name__)
 
 
-class Background:
-    """Delivers events in batches of at most :data:`BATCH`.
+class Background(Generic[Item]):
+    """Delivers what is taken in batches.
 
     Args:
         name: of the thread.
         deliver: delivers a batch, and may block; where it raises the batch is dropped, and the first time is logged.
         every: seconds between two deliveries.
-        bound: events that may wait.
+        batch: at most so many at a time.
+        bound: so many may wait.
     """
 
     def __init__(
-        self, name: str, deliver: Callable[[Sequence[RequestEvent]], None], *, every: float, bound: int = BOUND
+        self, name: str, deliver: Callable[[Sequence[Item]], None], *, every: float, batch: int, bound: int = BOUND
     ) -> None:
-        self._name, self._deliver, self._every, self._bound = name, deliver, every, bound
-        self._waiting: deque[RequestEvent] = deque()
+        self._name, self._deliver, self._every, self._batch, self._bound = name, deliver, every, batch, bound
+        self._waiting: deque[Item] = deque()
         self._refused = self._lost = 0  # each is changed by one thread alone
         self._failing = False
         self._stop = threading.Event()
@@ -43,12 +44,12 @@ class Background:
         """Events that were not delivered."""
         return self._refused + self._lost
 
-    def put(self, event: RequestEvent) -> None:
-        """Take an event, or drop it."""
+    def take(self, item: Item) -> None:
+        """Take an event, or drop it; never waits."""
         if len(self._waiting) >= self._bound or self._stop.is_set():
             self._refused += 1
         else:
-            self._waiting.append(event)
+            self._waiting.append(item)
 
     def close(self) -> None:
         """Deliver what waits, for at most :data:`CLOSE_SECONDS`."""
@@ -62,7 +63,7 @@ class Background:
 
     def _drain(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
             try:
                 self._deliver(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, requests are answered and the next batch tried

@@ -21,12 +21,13 @@ from modelwright.core.trace_context import TraceContext, new_span_id
 
 EVERY_SECONDS = 0.5
 TIMEOUT_SECONDS = 5.0
+EVENTS_AT_ONCE = 256
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SERVER_ERROR = 500
 Value = str | int
 
 
-class OtlpTraces(Background):
+class OtlpTraces(Background[RequestEvent]):
     """Exports the events that have a trace.
 
     Args:
@@ -45,7 +46,11 @@ class OtlpTraces(Background):
         )
         self._scope = InstrumentationScope("modelwright", __version__)
         self._exporter: Any = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=TIMEOUT_SECONDS)
-        super().__init__("traces", self._export, every=EVERY_SECONDS, bound=bound)
+        super().__init__("traces", self._export, every=EVERY_SECONDS, batch=EVENTS_AT_ONCE, bound=bound)
+
+    def put(self, event: RequestEvent) -> None:
+        """Take an event."""
+        self.take(event)
 
     def close(self) -> None:
         """Export what waits."""
