@@ -46,7 +46,7 @@ def require_usable(settings: Settings, traced_by: Sequence[str] = _OTEL) -> None
     target = settings.access_log
     if target not in ("", "stderr"):
         path = Path(target).expanduser().absolute()
-        usable = path.is_file() and os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK)
+        usable = os.access(path if path.exists() else path.parent, os.W_OK) and not path.is_dir()
         if not usable:
             raise BadInputError(
                 "settings.access-log-unusable",
