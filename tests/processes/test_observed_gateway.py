@@ -9,7 +9,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -110,6 +112,44 @@ def test_a_gateway_that_traces_nothing_imports_nothing_for_it():
     code = "import modelwright.processes.gateway, sys; print([m for m in sys.modules if 'opentelemetry' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+class Collector(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def collector():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    server.bodies = []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_spans_of_a_gateway_reach_its_collector_in_the_trace_of_the_caller(gateway, collector):
+    service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    endpoint = f"http://127.0.0.1:{collector.server_port}"
+    server = gateway(MODELWRIGHT_OTLP_ENDPOINT=endpoint, MODELWRIGHT_TRACE_RATIO="0")
+    server.ask()
+    answer = server.ask(traceparent=f"00-{TRACE}-{PARENT}-01")
+    server.stop()
+    requests = [service.ExportTraceServiceRequest.FromString(body) for body in collector.bodies]
+    spans = [span for one in requests for span in one.resource_spans[0].scope_spans[0].spans]
+    assert {span.name: span.trace_id.hex() for span in spans} == dict.fromkeys(
+        ["POST /v2/models/{model}/infer", "queue", "run"], TRACE
+    )
+    assert answer.headers["modelwright-trace-id"] == TRACE
 
 
 def test_a_collector_that_is_not_there_costs_no_answer(gateway):
