@@ -41,6 +41,18 @@ def _route(text: str) -> str:
     return text
 
 
+def _share(text: str) -> float:
+    if not 0 <= float(text) <= 1:
+        raise ValueError("not from 0 to 1")
+    return float(text)
+
+
+def _collector(text: str) -> str:
+    if text and (not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text):
+        raise ValueError("no address that begins with http:// or https://")
+    return text
+
+
 def _workers(text: str) -> int:
     if not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"not from 1 to {MAX_WORKERS}")
@@ -139,6 +151,20 @@ SETTINGS: tuple[Setting, ...] = (
         "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
     ),
     Setting("workers", _workers, "1", "Gateway processes of a server with a registry; one for each core it may use."),
+    Setting("access_log", str, "", "Where JSON lines of requests go: a file, or `stderr`; empty: nowhere."),
+    Setting(
+        "access_log_ratio", _share, "1", "Share of the successful requests in the access log; failed ones all are."
+    ),
+    Setting(
+        "otlp_endpoint",
+        _collector,
+        "",
+        "OpenTelemetry collector (OTLP over HTTP) that gets traces, for example http://127.0.0.1:4318 "
+        "(needs the extra `otel`); empty: none.",
+    ),
+    Setting(
+        "trace_ratio", _share, "0.01", "Share of the requests traced where the caller's `traceparent` says nothing."
+    ),
     Setting("keep_seconds", float, "60", "Seconds between two rounds of keeping (seal, watch, order)."),
 )
 
@@ -179,6 +205,10 @@ class Settings:
     native_instances: int
     native_memory_bytes: int
     workers: int
+    access_log: str
+    access_log_ratio: float
+    otlp_endpoint: str
+    trace_ratio: float
     keep_seconds: float
 
 
@@ -221,6 +251,12 @@ def colourless(environ: Mapping[str, str] | None = None) -> bool:
     """True where the person asked for no colour (https://no-color.org) or the terminal can show none."""
     environment = os.environ if environ is None else environ
     return bool(environment.get("NO_COLOR")) or environment.get("TERM") == "dumb"
+
+
+def token(environ: Mapping[str, str] | None = None) -> str:
+    """The access token of a command that asks a server; no row of the table, which is shown."""
+    environment = os.environ if environ is None else environ
+    return environment.get("MODELWRIGHT_TOKEN", "")
 
 
 def address(text: str) -> tuple[str, int]:

@@ -109,6 +109,10 @@ class Runner(Protocol):
         """
         ...
 
+    def unready(self) -> str:
+        """Why it could not answer now (its process is being started again, it is closed); empty when it could."""
+        ...
+
     def close(self) -> None:
         """Give the memory back."""
         ...

@@ -45,6 +45,7 @@ from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
+from modelwright.processes.observing import dropped, observer_of, require_usable
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.plane import Plane, Prepared
 from modelwright.serve.tally import OwnCounters
@@ -170,7 +171,9 @@ class Gateway:
             run_seconds=settings.request_seconds,
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
-        self._server = DataPlane(self._turn, settings, self._readings(), _quota(run_dir / QUOTA_FILE, options))
+        self._observer = observer_of(settings, identity)
+        quota = _quota(run_dir / QUOTA_FILE, options)
+        self._server = DataPlane(self._turn, settings, self._readings(), quota, self._observer)
         self._over_grpc: Any = None
         self._stopping = False
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -199,6 +202,8 @@ class Gateway:
                 task.cancel()
             self._plane.close()
             self._sink.close()
+            if self._observer is not None:
+                self._observer.close()
             self._loading.shutdown(wait=False, cancel_futures=True)
             self._runs.shutdown(wait=False, cancel_futures=True)
             _logger.info("stopped", extra={"gateway": self._options.gateway_id})
@@ -243,6 +248,7 @@ class Gateway:
             self._settings.request_seconds,
             self._server.metrics.observe,
             self._server.metrics.count_error,
+            self._observer,
         )
         settings = self._settings
         server = await start(
@@ -395,6 +401,12 @@ class Gateway:
             ("modelwright_unlogged_predictions", "Predicted rows that could not be logged.", "counter"): (
                 lambda: self._sink.unlogged
             ),
+            ("modelwright_dropped_access_lines", "Requests that the access log did not hold.", "counter"): (
+                lambda: dropped(self._observer.access if self._observer else None)
+            ),
+            ("modelwright_dropped_traces", "Traced requests that the collector did not get.", "counter"): (
+                lambda: dropped(self._observer.traces if self._observer else None)
+            ),
             ("modelwright_routing_epoch", "Epoch of the routing table in force.", "lowest"): self._epoch,
         }
 
@@ -415,6 +427,7 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         ModelwrightError: the gateway cannot start; nothing was served.
     """
     os.umask(0o077)
+    require_usable(settings)
     if not options.authenticate:
         _require_loopback(options)
     if options.listener >= 0:

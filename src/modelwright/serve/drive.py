@@ -10,7 +10,7 @@ from functools import partial
 from modelwright.core.errors import DeadlineError, InternalError, ModelwrightError, UnavailableError
 from modelwright.ports.runner import Feeds, Outcome, Watch
 from modelwright.serve.call import PredictCall
-from modelwright.serve.lane import Lane, Run, Ticket, execute
+from modelwright.serve.lane import Lane, Ran, Run, Ticket, execute
 from modelwright.serve.load import Loaded
 from modelwright.serve.remote import RemoteLane
 from modelwright.serve.tally import Tally
@@ -74,11 +74,6 @@ class Driver:
             self._tally.refuse(call.model, "failed" if error.kind == "unavailable" else "poison")
             raise error
 
-    def failure(self, loaded: Loaded) -> UnavailableError | None:
-        """Why a version cannot run for a while; None where it can."""
-        remote = loaded.remote
-        return None if remote is None else remote.failure
-
     def adopt(self, loaded: Loaded) -> None:
         """Look after the processes of a version from now on, where it has some."""
         remote = loaded.remote
@@ -88,6 +83,11 @@ class Driver:
         self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
         remote.attach(self._watch, aside)
         aside.changed()
+
+    def longest_wait(self, loaded: Loaded) -> float:
+        """How long nobody who comes now waits longer than, in seconds."""
+        lane = self._lanes.get(loaded.digest)
+        return lane.longest_wait(time.perf_counter()) if lane else 0.0
 
     def forget(self, loaded: Loaded) -> None:
         """Drop the queue of a version that nothing waits for."""
@@ -218,10 +218,11 @@ class Driver:
         seconds = ended - began
         loaded.pace.learn(rows, seconds)
         loaded.in_flight -= len(tickets)
-        finish = self._finish
+        finish, ran = self._finish, Ran(began, ended, len(tickets), rows)
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             if ticket.cancelled:
                 continue
+            ticket.ran = ran
             try:
                 finish(ticket, outcome, seconds)
             except Exception:  # our own mistake with one request must not keep the others' answers back

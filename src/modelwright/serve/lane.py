@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,15 @@ ROUNDING = 1e-9
 UNKNOWN_SECONDS = 1e-4  # a row of a model that has not run yet
 
 
+class Ran(NamedTuple):
+    """A run: its moments (``time.perf_counter``), and what ran together."""
+
+    began: float
+    ended: float
+    requests: int
+    rows: int
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """A request that fits its arm, waiting for it.
@@ -39,7 +48,8 @@ class Ticket:
     ``done`` is called once, on the plane's thread, with the answer or the error, unless the ticket is ``cancelled``.
     ``layout`` is what two requests must share to run together; ``limit`` is the moment (``time.perf_counter``) at which
     the caller has given up; ``actor`` is whose queue it stands in; ``sent`` are the tensors as the caller sent them,
-    where the model gets others. ``arrived`` and ``queued`` are the moments before and after it was checked.
+    where the model gets others. ``arrived`` and ``queued`` are the moments before and after it was checked; ``started``
+    is when the request's last byte came, where that is known; ``ran`` is its run, once it has run.
     """
 
     arm: LiveArm
@@ -55,6 +65,8 @@ class Ticket:
     cancelled: bool = False
     arrived: float = field(default_factory=time.perf_counter)
     queued: float = field(default_factory=time.perf_counter)
+    started: float = 0.0
+    ran: Ran | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError, UnavailableError
+from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
 from modelwright.core.prediction import PredictionRecord, Record
 from modelwright.core.version import Arm, Route, RoutingTable
@@ -152,6 +152,7 @@ class Plane:
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
         if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
             self._driver.refuse(arm.loaded, call, ticket.feeds)
+        ticket.started = call.started
         self._driver.admit(arm.loaded, call)
         self._driver.put(ticket)
         return ticket
@@ -192,14 +193,14 @@ class Plane:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
 
-    def failure(self, arm: LiveArm) -> UnavailableError | None:
-        """Why an arm's version cannot answer for a while; None where it can."""
-        return self._driver.failure(arm.loaded)
-
     @property
     def able(self) -> bool:
-        """False when there are models and the champion of none can answer."""
-        return not self._routes or any(self.failure(route.champion) is None for route in self._routes.values())
+        """False when there are models and the champion of none could answer."""
+        return not self._routes or any(not route.champion.loaded.runner.unready() for route in self._routes.values())
+
+    def longest_wait(self, loaded: Loaded) -> float:
+        """Seconds that a request for this version would wait at most, if it came now."""
+        return self._driver.longest_wait(loaded)
 
     def append(self, record: Record) -> None:
         """Append a record that is no prediction of this plane (ground truth)."""
@@ -219,6 +220,22 @@ class Plane:
                 fix=f"Served: {', '.join(sorted(self._routes)[:20]) or 'none'}.",
             )
         return route
+
+    def unready(self, model: str = "", version: str = "") -> list[str]:
+        """Why requests could not be answered now; empty when all could.
+
+        Of all models, of one, or of a version of it. Shadows answer nobody, so they count only where they are named.
+
+        Raises:
+            NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
+        """
+        if version:
+            arms: Iterable[LiveArm] = (self.route(model).pinned(version),)
+        else:
+            routes = [self.route(model)] if model else self._routes.values()
+            arms = (arm for route in routes for arm in route.arms)
+        found = ((arm, arm.loaded.runner.unready()) for arm in arms)
+        return [f"Model {arm.model!r} version {arm.version}: {why}" for arm, why in found if why]
 
     @property
     def routes(self) -> Mapping[str, LiveRoute]:
@@ -313,6 +330,7 @@ class Plane:
     def _close_idle(self) -> None:
         for version in self._retired:
             if not version.in_flight:
+                self.tally.unload()
                 self._driver.forget(version)
                 version.runner.close()
         self._retired = [version for version in self._retired if version.in_flight]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
-from modelwright.ports.counters import Counters, Key, Slots
+from modelwright.ports.counters import Counters, Key, Part, Slots
 from modelwright.ports.runner import Outcome
 from modelwright.serve.lane import Ticket
+from modelwright.serve.stages import BOUNDS, Stages, count
 
 EXACT_ROWS = 64
 """Runs of more rows are counted together: up to the next power of two."""
@@ -70,6 +72,7 @@ class Statistics:
     """
 
     def __init__(self, counters: Counters) -> None:
+        self.stages = Stages(counters)
         self._counters = counters
         self._served: dict[tuple[str, str], Served] = {}
         self._slots: dict[Key, Slots] = {}
@@ -84,8 +87,8 @@ class Statistics:
     ) -> None:
         """Count a run whose answers are made; moments are those of ``time.perf_counter``."""
         now = time.perf_counter()
-        infer, output = ended - began, now - ended
-        arm, first = None, True
+        head: Ticket | None = None
+        arm, first, answered, taken, inputs, queue = None, True, 0, 0, 0.0, 0.0
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             if ticket.cancelled:
                 continue
@@ -93,22 +96,43 @@ class Statistics:
                 self.fail(ticket, now)
                 continue
             if ticket.arm is not arm:
-                arm = ticket.arm
-                served = self._of(ticket)
-                served.last = ticket.call.received_at
-                runs = served.batches.get(rows) or _runs(served, rows)
-            runs.requests += 1
-            runs.rows += ticket.rows
-            runs.input_seconds += ticket.queued - ticket.arrived
-            runs.queue_seconds += began - ticket.queued
-            if first:
-                first = False
-                runs.runs += 1
-                runs.infer_seconds += infer
-                runs.output_seconds += output
-            else:
-                runs.shared_infer_seconds += infer
-                runs.shared_output_seconds += output
+                if head is not None:
+                    self._add(head, rows, Runs(answered, first, taken, inputs, queue, ended - began, now - ended))
+                    first = False
+                head, arm, answered, taken, inputs, queue = ticket, ticket.arm, 0, 0, 0.0, 0.0
+                decodes, queues, _, _ = self.stages.of(arm.model)
+            queued = ticket.queued
+            decode, waited = queued - (ticket.started or ticket.arrived), began - queued
+            decodes[bisect_left(BOUNDS, decode)] += 1
+            decodes[-1] += decode
+            queues[bisect_left(BOUNDS, waited)] += 1
+            answered += 1
+            taken += ticket.rows
+            inputs += queued - ticket.arrived
+            queue += waited
+        if head is not None:
+            self._add(head, rows, Runs(answered, first, taken, inputs, queue, ended - began, now - ended))
+
+    def _add(self, head: Ticket, rows: int, run: Runs) -> None:
+        """Count what one version had of a run of so many rows; ``run.runs`` is 1 for the version that has the run."""
+        served, stages = self._of(head), self.stages.of(head.arm.model)
+        served.last = head.call.received_at
+        runs = served.batches.get(rows) or _runs(served, rows)
+        requests, infer, output = run.requests, run.infer_seconds, run.output_seconds
+        runs.requests += requests
+        runs.rows += run.rows
+        runs.input_seconds += run.input_seconds
+        runs.queue_seconds += run.queue_seconds
+        stages.queue[-1] += run.queue_seconds
+        count(stages.infer, infer, requests)
+        count(stages.encode, output, requests)
+        if run.runs:
+            runs.runs += 1
+            runs.infer_seconds += infer
+            runs.output_seconds += output
+            requests -= 1
+        runs.shared_infer_seconds += infer * requests
+        runs.shared_output_seconds += output * requests
 
     def fail(self, ticket: Ticket, now: float) -> None:
         """Count a request that failed, or whose time ran out."""
@@ -118,6 +142,7 @@ class Statistics:
 
     def publish(self) -> None:
         """Let the other processes see what was counted until now."""
+        self.stages.publish()
         for version, served in self._served.items():
             self._put((_FAILED, *version), (served.failed, served.failed_seconds))
             self._put((_LAST, *version), (served.last,))
@@ -130,20 +155,7 @@ class Statistics:
         ``last`` is that of the processes that live.
         """
         self.publish()
-        found: defaultdict[tuple[str, str], Served] = defaultdict(Served)
-        for part in self._counters.parts():
-            for (family, *labels), slots in part.values.items():
-                if family == _RUNS and len(slots) == len(_NEW):
-                    batches = found[labels[0], labels[1]].batches
-                    batches[int(labels[2])] = _sum(batches.get(int(labels[2])), slots)
-                elif family == _FAILED:
-                    served = found[labels[0], labels[1]]
-                    served.failed += int(slots[0])
-                    served.failed_seconds += slots[1]
-                elif family == _LAST and part.live:
-                    served = found[labels[0], labels[1]]
-                    served.last = max(served.last, slots[0])
-        return found
+        return together(self._counters.parts())
 
     def _put(self, key: Key, values: Sequence[float]) -> None:
         slots = self._slots.get(key)
@@ -159,6 +171,24 @@ class Statistics:
         if served is None:
             served = self._served[version] = Served()
         return served
+
+
+def together(parts: Sequence[Part]) -> Mapping[tuple[str, str], Served]:
+    """What each version has done in all of these processes, as :meth:`Statistics.read` tells it."""
+    found: defaultdict[tuple[str, str], Served] = defaultdict(Served)
+    for part in parts:
+        for (family, *labels), slots in part.values.items():
+            if family == _RUNS and len(slots) == len(_NEW):
+                batches = found[labels[0], labels[1]].batches
+                batches[int(labels[2])] = _sum(batches.get(int(labels[2])), slots)
+            elif family == _FAILED:
+                served = found[labels[0], labels[1]]
+                served.failed += int(slots[0])
+                served.failed_seconds += slots[1]
+            elif family == _LAST and part.live:
+                served = found[labels[0], labels[1]]
+                served.last = max(served.last, slots[0])
+    return found
 
 
 def _runs(served: Served, rows: int) -> Runs:

@@ -9,9 +9,10 @@ from modelwright.serve.statistics import Statistics
 
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
-RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
+RUNNER_RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
 QUARANTINED = "modelwright_quarantined_requests"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
+UNLOADS = "modelwright_unloads"
 
 
 class OwnCounters:
@@ -64,7 +65,7 @@ class Tally:
 
     def restart(self, model: str) -> None:
         """Count a process that was started again."""
-        self._add((RESTARTS, model), 1)
+        self._add((RUNNER_RESTARTS, model), 1)
 
     def kill(self, model: str, reason: str) -> None:
         """Count a process that ended: ``crashed``, ``hung``, ``violated``."""
@@ -81,6 +82,10 @@ class Tally:
     def refuse_table(self) -> None:
         """Count a table that could not be loaded."""
         self._refused_tables[0] += 1
+
+    def unload(self) -> None:
+        """Count a version whose memory was given back."""
+        self._add((UNLOADS,), 1)
 
     @property
     def rows(self) -> Mapping[Key, int]:

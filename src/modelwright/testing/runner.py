@@ -18,10 +18,13 @@ Function = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
 
 class FunctionRunner:
-    """Implements ``ports.runner.Runner`` over a function of the named inputs. ``calls`` counts the runs."""
+    """Implements ``ports.runner.Runner`` over a function of the named inputs.
+
+    ``calls`` counts the runs; ``broken`` may be set to why it is not ready.
+    """
 
     def __init__(self, function: Function) -> None:
-        self._function, self.closed, self.calls = function, False, 0
+        self._function, self.closed, self.calls, self.broken = function, False, 0, ""
 
     @property
     def remote(self) -> None:
@@ -40,6 +43,10 @@ class FunctionRunner:
             raise BadInputError(
                 "serve.model-rejected-input", "The model rejected its input.", why=f"{error}"
             ) from error
+
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        return "It is closed." if self.closed else self.broken
 
     def close(self) -> None:
         """Refuse further runs."""
@@ -107,7 +114,9 @@ class RunnerConformance:
     def test_a_closed_runner_says_so_and_its_package_loads_again(self, runners: RunnerLoader, package: Package) -> None:
         """Closing gives memory back, it does not damage."""
         runner = runners.load(package)
+        assert runner.unready() == ""
         runner.close()
+        assert runner.unready()
         assert error_code(runner.run, _golden_inputs(package)) == "serve.runner-closed"
         assert runners.load(package).run(_golden_inputs(package))
 

@@ -71,6 +71,10 @@ class OnnxRunner:
             ) from error
         return dict(zip(names, tensors, strict=True))
 
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        return "It is closed." if self._run is None else ""
+
     def close(self) -> None:
         """Drop the session and its memory."""
         self._run = self._session = None

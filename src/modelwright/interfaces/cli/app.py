@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("server", "serve"),
     "reload": ("server", "reload"),
     "status": ("state", "status"),
+    "top": ("top", "top"),
     "versions": ("state", "versions"),
     "history": ("state", "history"),
     "ledger": ("state", "ledger"),

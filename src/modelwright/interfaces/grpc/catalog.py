@@ -66,11 +66,11 @@ class Catalog:
         require_unnamed(request.repository_name)
         response = message("RepositoryIndexResponse")()
         for model, route in self._plane.routes.items():
-            for version, arm in route.by_version.items():
-                failure = self._plane.failure(arm)
-                if failure is None or not request.ready:
-                    state, reason = ("READY", "") if failure is None else ("UNAVAILABLE", str(failure))
-                    response.models.add(name=model, version=version, state=state, reason=reason)
+            for version in route.by_version:
+                reasons = self._plane.unready(model, version)
+                if not (reasons and request.ready):
+                    state = "UNAVAILABLE" if reasons else "READY"
+                    response.models.add(name=model, version=version, state=state, reason=" ".join(reasons))
         return response
 
     def load(self, request: Any) -> NoReturn:

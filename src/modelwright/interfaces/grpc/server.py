@@ -54,13 +54,12 @@ class Service:
         return message("ServerLiveResponse")(live=True)
 
     def _server_ready(self, _request: Any) -> Any:
-        return message("ServerReadyResponse")(ready=self._shared.ready())
+        return message("ServerReadyResponse")(ready=self._shared.ready("", ""))
 
     def _model_ready(self, request: Any) -> Any:
-        ready = self._shared.ready()
         if self._shared.plane.table is not None:
-            ready = self._shared.plane.failure(self._catalog.arm(request.name, request.version)) is None and ready
-        return message("ModelReadyResponse")(ready=ready)
+            self._catalog.arm(request.name, request.version)
+        return message("ModelReadyResponse")(ready=self._shared.ready(request.name, request.version))
 
     def _server_metadata(self, _request: Any) -> Any:
         return message("ServerMetadataResponse")(name="modelwright", version=__version__, extensions=EXTENSIONS)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from modelwright.core.about import __version__
+from modelwright.core.access import Permission
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.signature import TensorSpec
 from modelwright.interfaces.http import infer, instances, truth
@@ -36,16 +37,22 @@ EXTENSIONS = (
 class Context:
     """What the endpoints reach.
 
-    ``ready`` is False before the first table and while draining; ``document`` makes the OpenAPI document of the whole
-    server (None) or of an arm. What is cached is forgotten with the table.
+    ``unready(model, version)`` says why nothing would be answered now; ``document`` makes the OpenAPI document of the
+    whole server (None) or of an arm; ``may(authorization, permission, now)`` tells whether the caller has a permission.
+    What is cached is forgotten with the table.
     """
 
     plane: Plane
     metrics: Metrics
-    ready: Callable[[], bool]
+    unready: Callable[[str, str], list[str]]
     document: Callable[[LiveArm | None], object]
+    may: Callable[[bytes | None, Permission, float], bool]
     openings: dict[tuple[str, str], tuple[bytes, bytes]] = field(default_factory=dict)
     documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def ready(self) -> bool:
+        """Whether every model would answer now."""
+        return not self.unready("", "")
 
     def forget(self) -> None:
         """Empty the caches."""
@@ -63,18 +70,24 @@ def alive(_context: Context, _request: Request) -> Reply:
     return json_reply({"status": "alive"})
 
 
-def ready(context: Context, _request: Request) -> Reply:
-    """Every model of the table is loaded and proved, and one at least can answer."""
-    yes = context.ready()
-    return json_reply({"ready": yes}, 200 if yes else 503)
+def ready(context: Context, request: Request) -> Reply:
+    """Every model of the table is loaded and proved, and its runner would answer; who may read is told what is not."""
+    return _readiness(context, request, {}, context.unready("", ""))
 
 
 def model_ready(context: Context, request: Request) -> Reply:
-    """This model (this version) can answer; 404 when it is not known, which before the first table is not known."""
-    name, yes = request.parameters["model"], context.ready()
-    if context.plane.table is not None:
-        yes = context.plane.failure(_arm(context, request)) is None and yes
-    return json_reply({"name": name, "ready": yes}, 200 if yes else 503)
+    """This model (this version) would answer; 404 when it is not known, which before the first table is not known."""
+    named = request.parameters
+    return _readiness(
+        context, request, {"name": named["model"]}, context.unready(named["model"], named.get("version", ""))
+    )
+
+
+def _readiness(context: Context, request: Request, body: dict[str, object], reasons: list[str]) -> Reply:
+    body["ready"] = not reasons
+    if reasons and context.may(request.headers.get(b"authorization"), "read", request.received_at):
+        body["reasons"] = reasons
+    return json_reply(body, 503 if reasons else 200)
 
 
 def server_metadata(_context: Context, _request: Request) -> Reply:

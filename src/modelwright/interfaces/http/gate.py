@@ -7,7 +7,7 @@ import math
 import time
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import ThrottledError, UnauthenticatedError, UnavailableError
+from modelwright.core.errors import ModelwrightError, ThrottledError, UnauthenticatedError, UnavailableError
 from modelwright.core.version import RoutingTable, TokenGrant
 from modelwright.govern.policy import require
 from modelwright.ports.quota import Quota
@@ -62,6 +62,14 @@ class Gate:
         if counted and grant.rate:
             self._count(grant)
         return actor
+
+    def may(self, authorization: bytes | None, permission: Permission, now: float) -> bool:
+        """Whether whoever asks has a permission."""
+        try:
+            self.admit(authorization, permission, now)
+        except ModelwrightError:
+            return False
+        return True
 
     def _count(self, grant: TokenGrant) -> None:
         wait = self._quota.take(grant.token_sha256, grant.rate, time.monotonic())

@@ -10,7 +10,6 @@ from modelwright.interfaces.http.endpoints import Context
 from modelwright.interfaces.http.infer import parse
 from modelwright.interfaces.http.message import Reply, Request, json_reply
 from modelwright.serve.repository import no_load, require_unnamed
-from modelwright.serve.route import LiveArm
 
 
 class IndexRequest(msgspec.Struct, gc=False):
@@ -26,20 +25,20 @@ def index(context: Context, request: Request) -> Reply:
     """Every loaded version, or only those that are ready."""
     require_unnamed(request.parameters.get("repository", ""))
     only_ready = parse(_decoder, request.body).ready if request.body.strip() else False
-    listed = []
-    for route in context.plane.routes.values():
-        for version, arm in route.by_version.items():
-            state, reason = _state(context, arm)
-            if state == "READY" or not only_ready:
-                listed.append({"name": route.model, "version": version, "state": state, "reason": reason})
-    return json_reply(listed)
-
-
-def _state(context: Context, arm: LiveArm) -> tuple[str, str]:
-    failure = context.plane.failure(arm)
-    if failure is not None:
-        return "UNAVAILABLE", str(failure)
-    return ("READY", "") if context.ready() else ("UNAVAILABLE", "the server is stopping")
+    known = [(route.model, version) for route in context.plane.routes.values() for version in route.by_version]
+    found = [(model, version, context.unready(model, version)) for model, version in known]
+    return json_reply(
+        [
+            {
+                "name": model,
+                "version": version,
+                "state": "UNAVAILABLE" if reasons else "READY",
+                "reason": " ".join(reasons),
+            }
+            for model, version, reasons in found
+            if not (reasons and only_ready)
+        ]
+    )
 
 
 def load(_context: Context, request: Request) -> NoReturn:
