@@ -65,7 +65,7 @@ except OSError as error: print(error.errno)
 def test_a_process_that_is_held_can_hold_itself_closer(hold):
     code = """
 import os
-os.mkdir('inner')
+os.mkdir('inner', 0o700)
 again = enter(Confinement(Path('inner').resolve(), 'strict', 2**32, 0, 2**16))
 print(again.level)
 open('inside', 'w').close()
@@ -95,3 +95,12 @@ try: open({str(tmp_path / "secret")!r})
 except PermissionError: print('refused')
 """
     assert hold(code)[1] == ["7", "True", "refused"]
+
+
+def test_a_scratch_that_others_may_enter_is_closed_to_them(hold, tmp_path):
+    scratch = (tmp_path / "open").resolve()
+    scratch.mkdir()
+    scratch.chmod(0o777)
+    hold("open('made', 'w').close()", scratch=scratch)
+    assert scratch.stat().st_mode & 0o777 == 0o700
+    assert (scratch / "made").stat().st_mode & 0o777 == 0o600

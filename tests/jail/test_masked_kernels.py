@@ -44,6 +44,12 @@ def test_a_machine_without_namespaces_is_held_by_the_rules_and_the_filter(world)
     assert held.missing == ("bounded scratch",)
 
 
+def test_a_machine_that_mounts_nothing_still_gives_an_empty_network(world):
+    held = _held(world.try_out("strict", mask=["mount"], scratch_bytes=1 << 20, only=[]))
+    assert held.level == "strict"
+    assert held.missing == ("bounded scratch",)
+
+
 @pytest.mark.parametrize("masked", [{"mask": ["seccomp"]}, {"machine": "riscv64"}])
 def test_without_the_filter_the_file_rules_still_hold_what_they_can(world, masked):
     if platform.machine() not in {"x86_64", "aarch64"}:

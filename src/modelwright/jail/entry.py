@@ -17,7 +17,7 @@ def enter(confinement: Confinement) -> Held:
     """Hold this process, for good, before it opens anything that may run code; returns what is truly in force.
 
     Import what is trusted before, in one thread: the kernel's file rules hold for the thread that calls this and those
-    it starts, and where there are others they are reported as missing. Afterwards the current directory is ``scratch``
+    it starts, and where there are others they are reported as missing. Afterwards the current directory is ``scratch``,
     every descriptor is closed but 0, 1, 2 and those to keep, and the process dies with the one that started it.
 
     Raises:
@@ -42,7 +42,10 @@ def _enter(confinement: Confinement) -> Held:
     if limits.close_descriptors(confinement.keep):
         held.append(parts.DESCRIPTORS)
     alone = len(list(Path("/proc/self/task").iterdir())) == 1
-    views = namespaces.separate(confinement.scratch, confinement.scratch_bytes)
+    if confinement.scratch.stat().st_mode & 0o077:
+        confinement.scratch.chmod(0o700)
+    os.umask(0o077)
+    views = namespaces.separate(confinement.scratch, confinement.scratch_bytes, alone=alone)
     if views.network:
         held.append(parts.NETWORK)
     if views.scratch:
@@ -59,7 +62,8 @@ def _enter(confinement: Confinement) -> Held:
         held.append(parts.NO_NEW_PRIVILEGES)
     identity.hide()
     tie_to_parent(parent)  # the kernel forgot it if the user changed
-    if ruleset is not None and ruleset.restrict():
+    if ruleset is not None:
+        ruleset.restrict()
         if alone:
             held += [parts.WRITES, *([parts.READS] if confinement.level == "strict" else [])]
         else:

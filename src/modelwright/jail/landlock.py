@@ -62,11 +62,15 @@ class Ruleset:
         finally:
             os.close(beneath)
 
-    def restrict(self) -> bool:
-        """Put the rules in force for the calling thread and all that it starts."""
-        done = kernel.syscall(_RESTRICT, self._descriptor, ctypes.c_uint32(0)) == 0
+    def restrict(self) -> None:
+        """Put the rules in force for the calling thread and all that it starts.
+
+        Raises:
+            OSError: the kernel refused; whoever kept a right that the rules were to bound must not go on.
+        """
+        if kernel.syscall(_RESTRICT, self._descriptor, ctypes.c_uint32(0)) != 0:
+            raise OSError(ctypes.get_errno(), kernel.reason())
         os.close(self._descriptor)
-        return done
 
 
 def _handled(version: int) -> int:

@@ -61,7 +61,7 @@ def _enter(scratch: Path, request: dict[str, Any], results: dict[str, int]) -> H
 
 def _in_words(held: Held) -> str:
     missing = [f"missing: {', '.join(held.missing)}"] if held.missing else []
-    return "; ".join((held.level, "own process", *held.parts, *missing))
+    return "; ".join(("own process", held.level, *held.parts, *missing))
 
 
 def _import_trusted() -> None:
