@@ -136,6 +136,14 @@ def test_a_folder_with_a_python_model_is_packed_asked_and_moved(tmp_path):
     assert "limit.txt" in opened.package.manifest.files
 
 
+def test_nobody_can_declare_rows_independent_of_which_the_model_says_otherwise(tmp_path, marked):
+    (tmp_path / "model.py").write_text("def predict(i): return {'prediction': (i['age'] - i['age'].mean())[:, 0]}")
+    words = ("pack", tmp_path / "model.py", "--name", "m", "--data", tmp_path / "rows.csv", "--target", "y")
+    told = json.loads(marked(*words, "--row-independent", "--explain").output)
+    assert not told["description"]["row_independent"]
+    assert "do not stand alone" in told["description"]["notes"]["rows"]
+
+
 def test_python_packs_and_asks_a_model_as_it_is_and_the_card_says_so():
     model = KNeighborsClassifier(3).fit(ROWS, LATE)
     packed = mw.pack(model, name="near", examples=ROWS, labels=LATE, native=True)

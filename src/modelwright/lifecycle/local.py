@@ -67,7 +67,7 @@ def pack_file(
     training = bench.source.read(reference).without(target) if reference else None
     conversion = framework.convert(artifact, examples, target=target, route=route, isolation=isolation)
     return build(
-        replace(conversion, row_independent=True) if row_independent else conversion,
+        replace(conversion, row_independent=True) if row_independent and conversion.native is None else conversion,
         name=name,
         examples=examples,
         labels=labels,

@@ -1,5 +1,8 @@
 """Models that stay code: what a package of them says, and that it is what the model itself says."""
 
+import sys
+import types
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -182,7 +185,7 @@ def test_rows_that_depend_on_each_other_are_said_to(tmp_path):
 
 def test_an_empty_text_that_is_a_level_and_a_gap_are_two_things(tmp_path):
     rows = WORDS.assign(town=WORDS["town"].where(WORDS["age"] > 30, ""))
-    model = make_pipeline(encoded(OneHotEncoder()), LogisticRegression()).fit(rows, YES)
+    model = make_pipeline(encoded(OneHotEncoder()), LogisticRegression(max_iter=1000)).fit(rows, YES)
     made = converted(tmp_path, model, rows)
     town = next(feature for feature in made.signature.features if feature.name == "town")
     assert "" in town.categories
@@ -255,6 +258,21 @@ def test_a_graph_that_answers_otherwise_gives_way_to_the_model_itself(tmp_path):
     file.write_bytes(made.files[made.native.file])
     answers = open_model(made.native, file, made.signature)(made.inputs)
     assert answers["label"].tolist() == model.predict(NUMBERS.to_numpy()).tolist()
+
+
+def test_a_class_that_no_installed_module_defines_is_refused_with_both_reasons(monkeypatch):
+    class Mine(NearestCentroid):
+        pass
+
+    module = types.ModuleType("of_this_test_only")
+    module.Mine = Mine
+    Mine.__module__, Mine.__qualname__ = module.__name__, "Mine"
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(BadInputError) as caught:
+        SklearnFramework().convert(Mine().fit(NUMBERS, YES), table(NUMBERS))
+    assert caught.value.code == "pack.unreadable-model"
+    assert "of_this_test_only" in caught.value.what
+    assert "has no conversion to ONNX" in caught.value.why
 
 
 def test_what_cannot_be_pickled_is_refused_with_the_words_of_the_conversion_or_of_the_pickling():

@@ -85,7 +85,7 @@ def _convert(request: dict[str, Any], examples: Table | None, level: str) -> Con
         return replace(conversion, notes=conversion.notes | {"isolation": level})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = _open(int(request["model"]), str(request["name"]), level)
+        model = _opened(request, level)
     conversion = _on_route(model, path, examples, target, str(request["route"]), str(request["why"]))
     notes = {"isolation": level}
     said = [str(warning.message).split(".")[0] for warning in caught if "Version" in warning.category.__name__]
@@ -94,8 +94,17 @@ def _convert(request: dict[str, Any], examples: Table | None, level: str) -> Con
     return replace(conversion, notes=conversion.notes | notes)
 
 
+def _opened(request: dict[str, Any], level: str) -> Any:
+    from modelwright.adapters.frameworks.sklearn import ASKED, neither  # lazy: as above
+
+    try:
+        return _open(int(request["model"]), str(request["name"]), level)
+    except ModelwrightError as error:
+        raise neither(error, str(request["why"]) or ASKED) from error
+
+
 def _on_route(model: Any, path: Path, examples: Table | None, target: str, route: str, why: str) -> Conversion:
-    from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because  # lazy: as above
+    from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because, neither  # lazy: as above
     from modelwright.adapters.frameworks.sklearn_convert import convert
     from modelwright.adapters.frameworks.sklearn_native import convert_native
 
@@ -106,7 +115,11 @@ def _on_route(model: Any, path: Path, examples: Table | None, target: str, route
             if route == "onnx" or error.code not in NO_ONNX:
                 raise
             why = because(error)
-    return convert_native(model, path, examples, target=target, why=why or ASKED)
+    why = why or ASKED
+    try:
+        return convert_native(model, path, examples, target=target, why=why)
+    except ModelwrightError as error:
+        raise neither(error, why) from error
 
 
 def _open(descriptor: int, name: str, level: str) -> Any:
@@ -126,7 +139,7 @@ def _open(descriptor: int, name: str, level: str) -> Any:
         raise BadInputError(
             "pack.unreadable-model",
             f"{name!r} names a class or a function that is not there.",
-            why=f"{error}.",
+            why=f"{str(error).partition(' on <module')[0]}.",
             fix="Define your own classes and functions in a module that is installed, not in the program that trains.",
         ) from error
     except PermissionError as error:

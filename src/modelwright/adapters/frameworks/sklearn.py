@@ -128,6 +128,19 @@ def because(error: ModelwrightError) -> str:
     return f"{error.what} {error.why}".strip()[:1000]
 
 
+def neither(error: ModelwrightError, why: str) -> ModelwrightError:
+    """The error of a model that cannot run as code either, with why it is no graph."""
+    if why == ASKED:
+        return error
+    return type(error)(
+        error.code,
+        error.what,
+        why=f"{error.why} It is not converted because: {why}",
+        fix=error.fix,
+        details=error.details,
+    )
+
+
 def _require_extra() -> None:
     from importlib.util import find_spec  # lazy: nothing else here needs it
 
