@@ -17,19 +17,6 @@ from modelwright.core import package_codec
 PATIENCE = 30
 
 
-def children(gateway):
-    """Process ids of the model processes that live."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (place / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == gateway.popen.pid and fields[0] != "Z":
-            found.append(int(place.name))
-    return found
-
-
 def until(found, seconds=30):
     """What ``found`` gives once it is something; asked again and again."""
     limit = time.monotonic() + seconds
@@ -40,7 +27,7 @@ def until(found, seconds=30):
 
 async def child(gateway):
     """A model process, once there is one."""
-    return (await asyncio.to_thread(until, lambda: children(gateway)))[0]
+    return (await asyncio.to_thread(until, lambda: gateway.children))[0]
 
 
 def gone(pid):
@@ -126,7 +113,7 @@ def test_a2_a_crash_loop_is_contained_and_told_and_its_neighbour_serves_on(play,
         lines, kinds, began = Lines(gateway.port), [], time.monotonic()
         while await ready(lines, "coded") and time.monotonic() < began + 30:
             kinds.append((await ask(lines, "coded", new_secret()))[0])
-            for pid in children(gateway):
+            for pid in gateway.children:
                 os.kill(pid, signal.SIGKILL)
         status = (await lines.ask(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")).status
         refused = await lines.ask(infer("coded", new_secret()), PATIENCE)

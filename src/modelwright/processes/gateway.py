@@ -105,7 +105,7 @@ def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
 
 
 class LoopWatch:
-    """The running event loop as processes of models are watched with (``ports.runner.Watch``).
+    """An event loop as processes of models are watched with (``ports.runner.Watch``).
 
     Args:
         after: called after each piece of work.
@@ -115,19 +115,27 @@ class LoopWatch:
         self._after = after
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def start(self) -> None:
+        """Use the running loop from now on."""
+        self._loop = asyncio.get_running_loop()
+
     def add_reader(self, descriptor: int, ready: Callable[[], None]) -> None:
         """Call ``ready`` whenever the descriptor can be read."""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(descriptor, self._do, ready)
+        self._running.add_reader(descriptor, self._do, ready)
 
     def remove_reader(self, descriptor: int) -> None:
         """Stop that."""
-        asyncio.get_running_loop().remove_reader(descriptor)
+        self._running.remove_reader(descriptor)
 
     def call_soon(self, work: Callable[[], None]) -> None:
         """Call ``work`` on the loop's thread."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._do, work)
+        self._running.call_soon_threadsafe(self._do, work)
+
+    @property
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the event loop does not run yet")
+        return self._loop
 
     def _do(self, work: Callable[[], None]) -> None:
         work()
@@ -156,6 +164,7 @@ class Gateway:
             tensor_bytes=settings.log_tensor_bytes,
         )
         run_dir, identity = settings.home / "run", options.gateway_id
+        self._watch = LoopWatch(self._go_on)
         self._plane = Plane(
             self._sink,
             RoutedRunners(
@@ -167,7 +176,7 @@ class Gateway:
             queue_seconds=settings.queue_seconds,
             offload=self._run_aside,
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
-            watch=LoopWatch(self._go_on),
+            watch=self._watch,
             run_seconds=settings.request_seconds,
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
@@ -185,6 +194,7 @@ class Gateway:
         Raises:
             ModelwrightError: the packages given cannot be served, or another gateway has this id.
         """
+        self._watch.start()
         stop, retire, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (RETIRE, retire)):
             asyncio.get_running_loop().add_signal_handler(number, event.set)

@@ -76,13 +76,18 @@ class Driver:
 
     def adopt(self, loaded: Loaded) -> None:
         """Look after the processes of a version from now on, where it has some."""
-        remote = loaded.remote
-        if remote is None or self._watch is None or loaded.digest in self._lanes:
-            return
-        lane = self._lanes[loaded.digest] = Lane(loaded)
+        if loaded.remote is not None and loaded.digest not in self._lanes:
+            self._new_lane(loaded)
+
+    def _new_lane(self, loaded: Loaded) -> Lane:
+        lane, remote = Lane(loaded), loaded.remote
+        self._lanes[loaded.digest] = lane
+        if remote is None or self._watch is None:
+            return lane
         self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
         remote.attach(self._watch, aside)
         aside.changed()
+        return lane
 
     def longest_wait(self, loaded: Loaded) -> float:
         """How long nobody who comes now waits longer than, in seconds."""
@@ -136,7 +141,7 @@ class Driver:
         loaded = ticket.arm.loaded
         lane = self._lanes.get(loaded.digest)
         if lane is None:
-            lane = self._lanes[loaded.digest] = Lane(loaded)
+            lane = self._new_lane(loaded)
         lane.put(ticket)
         self._waiting[lane] = None
 

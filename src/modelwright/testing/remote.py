@@ -98,6 +98,12 @@ class RemoteRunner:
     def __init__(self, remote: SteppedRemote, function: Function) -> None:
         self.remote, self._function = remote, function
 
+    memory_bytes = 0
+
+    def unready(self) -> str:
+        """Always ready."""
+        return ""
+
     def run(self, inputs: Feeds, outputs: Any = None) -> dict[str, Any]:
         """The function's answers, at once."""
         answers = self._function(inputs)

@@ -1,13 +1,17 @@
+import gc
 import os
 import signal
+import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from modelwright.adapters.runners.process import ProcessRunners
+from modelwright.adapters.runners.process import ProcessRunner, ProcessRunners
 from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.core.errors import UnavailableError
 from modelwright.core.package import Golden
@@ -179,3 +183,72 @@ def test_what_a_model_prints_goes_nowhere(code_package, capfd):
 def test_resident_memory_is_told(code_package):
     with loaded(code_package(SUM)) as runner:
         assert runner.memory_bytes > 2**20
+
+
+def test_threads_that_ask_at_once_get_their_own_answers(code_package):
+    with loaded(code_package(FRAGILE)) as runner, ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: runner.run(rows(number))["total"][0, 0], range(1, 200)))
+    assert answers == [number + 3 for number in range(1, 200)]
+
+
+def test_the_process_outlives_the_thread_that_asked_for_it(code_package):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(ProcessRunners().load(code_package(FRAGILE))))
+    thread.start()
+    thread.join()
+    with closing(made[0]) as runner:
+        (pid,) = runner.processes
+        assert runner.run(rows())["total"].tolist() == [[3.0]]
+        assert runner.processes == (pid,)
+
+
+def test_the_operator_s_isolation_holds_where_the_package_asks_for_less(code_package):
+    with loaded(code_package(SUM, isolation="off")) as runner:
+        assert runner.level in ("standard", "strict")
+    with loaded(code_package(SUM, isolation="off"), isolation="off") as runner:
+        assert runner.level == "none"
+
+
+def test_what_a_process_did_to_its_files_is_undone_before_the_next_one_starts(code_package):
+    with loaded(code_package(FRAGILE)) as runner:
+        file = runner._files.files / "model.py"
+        file.chmod(0o600)
+        file.write_text("def predict(inputs): return {'total': inputs['X'][:, :1] * 0}")
+        os.kill(runner.processes[0], signal.SIGKILL)
+        assert runner.run(rows())["total"].tolist() == [[3.0]]
+
+
+def test_a_runner_that_is_forgotten_leaves_nothing_behind(code_package):
+    runner = ProcessRunners().load(code_package(SUM))
+    (pid,), folder = runner.processes, runner._files.files.parent
+    del runner
+    gc.collect()
+    assert gone(pid)
+    assert not folder.exists()
+
+
+def test_what_a_killed_gateway_left_is_removed_by_the_next_runner(code_package, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "modelwright-native-left"
+    (left / "files").mkdir(parents=True)
+    with loaded(code_package(SUM)) as first, loaded(code_package(SUM)) as second:
+        assert not left.exists()
+        assert first._files.files.is_dir()
+        assert second._files.files.is_dir()
+
+
+def test_a_disk_without_room_is_said_to_be_the_reason(code_package, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    assert error_code(ProcessRunners().load, code_package(SUM)) == "serve.runner-failed-to-start"
+
+
+def test_a_run_that_takes_too_long_ends_its_process_and_is_not_made_again(code_package):
+    package = code_package(FRAGILE)
+    runner = ProcessRunner(package, instances=1, threads=1, memory_bytes=2**34, isolation="standard", run_seconds=0.3)
+    with closing(runner):
+        (pid,) = runner.processes
+        assert error_code(runner.run, rows(-2)) == "serve.runner-lost"
+        assert gone(pid)
+        assert runner.unready() == "its process is being started again"
+        assert runner.run(rows())["total"].tolist() == [[3.0]]
+        assert runner.unready() == ""

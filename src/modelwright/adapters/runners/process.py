@@ -73,7 +73,7 @@ class ProcessRunner:
             Quarantine(package.name),
             Restarts(),
         )
-        self._files = PackageFiles(package)
+        self._files = _files(package)
         level = max(isolation, native.isolation, key=_LEVELS.index)
         self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes)
         weakref.finalize(self, self._files.remove)
@@ -232,13 +232,7 @@ class ProcessRunner:
             self._files.restore()
             worker = open_worker(self._opening, self._files.scratch(place.number), self._check)
         except OSError as error:
-            raise UnavailableError(
-                "serve.runner-failed-to-start",
-                f"The process of model {self.name!r} could not be started.",
-                why=f"{error}.",
-                fix="Check that there is room on the disk for temporary files, and for another process.",
-                details={"retry_after": round(LONGEST_SECONDS)},
-            ) from error
+            raise _not_started(self.name, error) from error
         told = {"model": self.name, "pid": worker.process.pid, "isolation": worker.level}
         _logger.info("model process started", extra=told)
         return worker
@@ -361,6 +355,23 @@ class ProcessRunner:
             fix="See the server's log; roll back to a version that runs.",
             details={"retry_after": round(LONGEST_SECONDS)},
         )
+
+
+def _files(package: Package) -> PackageFiles:
+    try:
+        return PackageFiles(package)
+    except OSError as error:
+        raise _not_started(package.name, error) from error
+
+
+def _not_started(model: str, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        "serve.runner-failed-to-start",
+        f"The process of model {model!r} could not be started.",
+        why=f"{error}.",
+        fix="Check that there is room on the disk for temporary files, and for another process.",
+        details={"retry_after": round(LONGEST_SECONDS)},
+    )
 
 
 class ProcessRunners:
