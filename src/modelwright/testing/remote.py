@@ -101,8 +101,8 @@ class RemoteRunner:
     memory_bytes = 0
 
     def unready(self) -> str:
-        """Always ready."""
-        return ""
+        """Why no run can start for a while."""
+        return "" if self.remote.failure is None else str(self.remote.failure)
 
     def run(self, inputs: Feeds, outputs: Any = None) -> dict[str, Any]:
         """The function's answers, at once."""
