@@ -13,6 +13,11 @@ from modelwright.core.package import Package
 class Runner(Protocol):
     """One loaded version. Row i of every output depends on row i of the inputs alone."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds in a process of its own; 0 where it runs in this one, whose growth its loader measures."""
+        ...
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None). BYTES tensors are object arrays of ``str``.
 

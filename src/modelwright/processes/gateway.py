@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,16 +41,20 @@ from modelwright.interfaces.http import infer, tensors
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
+from modelwright.processes.cores import cores
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
 from modelwright.record.writer import SegmentWriter
-from modelwright.serve.plane import Plane, Prepared
+from modelwright.serve.plane import Plane
+from modelwright.serve.prepare import Prepared
+from modelwright.serve.residence import Budget
 from modelwright.serve.tally import OwnCounters
 from modelwright.serve.turn import Turn
 from modelwright.settings import Settings
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 1.0
+LOADS_AT_ONCE = 4  # those of models in processes of their own; others are loaded one by one
 GC_THRESHOLDS = (20_000, 20, 20)  # a request leaves no cycles behind, so looking for them every 700 objects is waste
 STANDALONE_VERSION = "1"
 
@@ -121,20 +126,23 @@ class Gateway:
             segment_bytes=settings.segment_bytes,
         )
         run_dir, identity = settings.home / "run", options.gateway_id
+        self._cores = cores()
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._loads = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="cold")
+        self._runs = ThreadPoolExecutor(self._cores, thread_name_prefix="run")
         self._plane = Plane(
             self._sink,
             OnnxRunners(),
-            threads=settings.threads,
+            budget=Budget(settings.memory_budget, settings.pinned, settings.threads, self._cores),
             queue_seconds=settings.queue_seconds,
-            offload=self._run_aside,
+            offload=partial(self._aside, self._runs),
+            aside=partial(self._aside, self._loads),
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
         self._server = DataPlane(self._turn, settings, self._readings())
         self._over_grpc: Any = None
         self._stopping = False
-        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._runs = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="run")
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, or until a successor serves (SIGUSR1), then drain.
@@ -160,7 +168,8 @@ class Gateway:
             self._plane.close()
             self._sink.close()
             self._loading.shutdown(wait=False, cancel_futures=True)
-            self._runs.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._loads, self._runs):
+                pool.shutdown(wait=False, cancel_futures=True)
             _logger.info("stopped", extra={"gateway": self._options.gateway_id})
 
     async def _open(self) -> None:
@@ -277,6 +286,8 @@ class Gateway:
         try:
             self._server.commit(await self._in_thread(self._plane.prepare, table, self._open_package))
         except ModelwrightError as failure:
+            if failure.code == "serve.over-budget" and self._plane.table is None:
+                raise  # what is pinned cannot be kept: no part of the table would be what was asked for
             error = {"epoch": table.epoch, "what": str(failure), "code": failure.code}
             _logger.error("table refused", extra=error)  # noqa: TRY400 - the reason is in it; a traceback says no more
         except Exception:
@@ -312,14 +323,14 @@ class Gateway:
         if good.routes:
             self._server.commit(good)
 
-    def _run_aside(self, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
-        """A long run in another thread; what follows it happens here."""
+    def _aside(self, pool: ThreadPoolExecutor, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
+        """A long run or a load in another thread; what follows it happens here."""
 
         def back(future: asyncio.Future[Result]) -> None:
             then(future.result())
             self._turn.schedule()
 
-        asyncio.get_running_loop().run_in_executor(self._runs, work).add_done_callback(back)
+        asyncio.get_running_loop().run_in_executor(pool, work).add_done_callback(back)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
@@ -341,6 +352,12 @@ class Gateway:
 
     def _readings(self) -> dict[tuple[str, str, str], Callable[[], float]]:
         return {
+            ("modelwright_models_in_memory", "Versions in memory.", "gauge"): (
+                lambda: self._plane.residence.figures()[0]
+            ),
+            ("modelwright_model_bytes", "Bytes that the versions in memory hold.", "gauge"): (
+                lambda: self._plane.residence.figures()[1]
+            ),
             ("modelwright_log_bytes", "Bytes of the log segments of the gateways that live.", "gauge"): self._log_bytes,
             ("modelwright_unlogged_predictions", "Predicted rows that could not be logged.", "counter"): (
                 lambda: self._sink.unlogged

@@ -11,6 +11,7 @@ from modelwright.core.errors import DeadlineError, InternalError, ModelwrightErr
 from modelwright.serve.call import PredictCall
 from modelwright.serve.lane import Lane, Outcome, Ticket, execute
 from modelwright.serve.load import Loaded
+from modelwright.serve.route import LiveArm
 from modelwright.serve.tally import Tally
 
 _logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Driver:
         tally: counts runs and refusals.
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
+        absent: told of an arm whose version is not in memory and now waited for.
     """
 
     def __init__(
@@ -41,12 +43,15 @@ class Driver:
         *,
         queue_seconds: float,
         offload: Offload | None,
+        absent: Callable[[LiveArm], None],
     ) -> None:
         self.offload = offload
+        self._absent = absent
         self._finish, self._tally, self._queue_seconds = finish, tally, queue_seconds
         self._lanes: dict[str, Lane] = {}
         self._waiting: dict[Lane, None] = {}
         self._running: dict[Lane, None] = {}
+        self._closed: dict[Lane, None] = {}
 
     def wait_seconds(self, loaded: Loaded, actor: str) -> float:
         """How long a request of this caller would wait for this version."""
@@ -55,7 +60,29 @@ class Driver:
 
     def forget(self, loaded: Loaded) -> None:
         """Drop the queue of a version that nothing waits for."""
-        self._lanes.pop(loaded.digest, None)
+        lane = self._lanes.get(loaded.digest)
+        if lane is not None and lane.loaded is loaded:
+            del self._lanes[loaded.digest]
+
+    def open(self, loaded: Loaded) -> None:
+        """The version is in memory now: what waited for that runs when :meth:`run` is next called."""
+        lane = self._lanes.get(loaded.digest)
+        if lane is not None:
+            self._closed.pop(lane, None)
+            self._waiting[lane] = None
+
+    def fail(self, loaded: Loaded, error: ModelwrightError) -> None:
+        """The version cannot be loaded: everybody who waits for it gets this error."""
+        lane, now = self._lanes.pop(loaded.digest, None), time.perf_counter()
+        if lane is None:
+            return
+        self._closed.pop(lane, None)
+        while lane.tickets:
+            tickets = lane.take()
+            loaded.in_flight -= len(tickets)
+            for ticket in tickets:
+                self._tally.statistics.fail(ticket, now)
+                self._finish(ticket, error, 0.0)
 
     def admit(self, loaded: Loaded, call: PredictCall) -> None:
         """Refuse what would be too late, or wait longer than is allowed (a retry: than half of that).
@@ -89,6 +116,9 @@ class Driver:
         lane = self._lanes.get(loaded.digest)
         if lane is None:
             lane = self._lanes[loaded.digest] = Lane(loaded)
+            if loaded.runner is None:
+                self._closed[lane] = None
+                self._absent(ticket.arm)
         lane.put(ticket)
         self._waiting[lane] = None
 
@@ -98,6 +128,8 @@ class Driver:
         while self._waiting:
             lane = next(iter(self._waiting))
             del self._waiting[lane]
+            if lane in self._closed:
+                continue
             while lane.tickets and not lane.running:
                 self._start(lane)
                 if lane.tickets:
@@ -109,11 +141,11 @@ class Driver:
         return False
 
     def give_up_late(self, now: float) -> None:
-        """Fail those whose time ran out while a run is under way, theirs or one before it.
+        """Fail those whose time ran out while a run or a load is under way, theirs or one before it.
 
         What their run brings back is thrown away.
         """
-        for lane in list(self._running):
+        for lane in (*self._running, *self._closed):
             for ticket in (*lane.running, *lane.queued()):
                 if now > ticket.limit and not ticket.cancelled:
                     ticket.cancelled = True
@@ -163,6 +195,7 @@ class Driver:
         seconds = ended - began
         loaded.pace.learn(rows, seconds)
         loaded.in_flight -= len(tickets)
+        loaded.used = ended
         finish = self._finish
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             if ticket.cancelled:

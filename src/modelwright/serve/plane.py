@@ -6,7 +6,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,14 +13,16 @@ from numpy.typing import NDArray
 from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
 from modelwright.core.prediction import PredictionRecord, Record
-from modelwright.core.version import Arm, Route, RoutingTable
+from modelwright.core.version import RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
 from modelwright.ports.runner import RunnerLoader
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import Driver, Offload
 from modelwright.serve.lane import Outcome, Ticket
-from modelwright.serve.load import Loaded, load
+from modelwright.serve.load import Loaded
+from modelwright.serve.prepare import Preparation, Prepared, Without
+from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
 from modelwright.serve.tally import OwnCounters, Tally
 
@@ -33,15 +34,6 @@ Feeds = Mapping[str, NDArray[Any]]
 Done = Callable[[Answer | ModelwrightError], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A table with everything loaded and proved, ready to be swapped in."""
-
-    table: RoutingTable
-    routes: dict[str, LiveRoute]
-    loaded: dict[str, Loaded]
-
-
 class Plane:
     """Serves what a routing table says.
 
@@ -51,9 +43,10 @@ class Plane:
     Args:
         sink: where records go; the caller flushes it before answers leave (promise D2).
         runners: what loads packages.
-        threads: threads per loaded version.
+        budget: how much may be held in memory.
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
+        aside: takes loads off this thread; None: they are made here.
         counters: where to count; None: in this process alone.
     """
 
@@ -62,14 +55,18 @@ class Plane:
         sink: RecordSink,
         runners: RunnerLoader,
         *,
-        threads: int = 1,
+        budget: Budget = NO_BUDGET,
         queue_seconds: float = QUEUE_SECONDS,
         offload: Offload | None = None,
+        aside: Aside | None = None,
         counters: Counters | None = None,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
-        self._sink, self._runners, self._threads = sink, runners, threads
-        self._driver = Driver(self._finish, self.tally, queue_seconds=queue_seconds, offload=offload)
+        self._sink = sink
+        self._driver = Driver(
+            self._finish, self.tally, queue_seconds=queue_seconds, offload=offload, absent=self._load_for
+        )
+        self.residence = Residence(runners, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
         self._loaded: dict[str, Loaded] = {}
         self._retired: list[Loaded] = []
@@ -80,37 +77,28 @@ class Plane:
         """:meth:`prepare` and :meth:`commit` in one; raises as ``prepare`` does, and then keeps the old table."""
         self.commit(self.prepare(table, open_package))
 
-    def prepare(self, table: RoutingTable, open_package: Callable[[str], Package]) -> Prepared:
-        """Load aside every digest the table needs and this plane does not hold; may run in another thread.
+    def prepare(
+        self, table: RoutingTable, open_package: Callable[[str], Package], without: Without | None = None
+    ) -> Prepared:
+        """Load aside what the table needs and this plane does not hold, within the budget; may run in another thread.
 
         Raises:
-            ModelwrightError: the reason; nothing changed, and what was loaded aside is closed again.
+            ModelwrightError: the reason; nothing changed, and what was loaded aside is closed again. Where ``without``
+                is given, a package that cannot be loaded is left out of the table instead.
         """
-        held = self._loaded
-        fresh: dict[str, Loaded] = {}
+        preparation = Preparation(self.residence, self._loaded, open_package, first=self.table is None)
         try:
-            for route in table.routes.values():
-                for arm in _arms(route):
-                    if arm.digest not in held and arm.digest not in fresh:
-                        fresh[arm.digest] = load(open_package(arm.digest), self._runners, threads=self._threads)
-            loaded = {
-                arm.digest: held.get(arm.digest) or fresh[arm.digest]
-                for route in table.routes.values()
-                for arm in _arms(route)
-            }
-            routes = {name: LiveRoute(route, loaded) for name, route in table.routes.items()}
+            return preparation.prepare(table, without)
         except BaseException:
             self.tally.refuse_table()
-            for version in fresh.values():
-                version.runner.close()
             raise
-        return Prepared(table, routes, loaded)
 
     def commit(self, prepared: Prepared) -> None:
         """Swap in one assignment; runners nobody needs are closed once nothing of theirs is in flight."""
         old = self._loaded
         self._routes, self._loaded, self.table = prepared.routes, prepared.loaded, prepared.table
         self._retired += [version for digest, version in old.items() if digest not in prepared.loaded]
+        self.residence.put_in_force(self._routes, self._loaded)
         self.tally.swap()
         self._close_idle()
 
@@ -156,7 +144,10 @@ class Plane:
 
     def run(self) -> bool:
         """Run what waits; True when some of it is left for the next turn."""
-        return self._driver.run()
+        more = self._driver.run()
+        if self.residence.pending:
+            more = self.residence.step() or more
+        return more
 
     def run_shadows(self) -> int:
         """Run what waits for the shadows, after the answers left; returns how many requests were taken up."""
@@ -202,12 +193,14 @@ class Plane:
 
     def close(self) -> None:
         """Run what waits and give back every runner."""
-        self._driver.offload = None
+        self._driver.offload = self.residence.aside = None
         while self.run() or self.run_shadows():
             pass
-        for version in self._loaded.values():
-            version.runner.close()
+        self.residence.close()
         self._routes, self._loaded = {}, {}
+
+    def _load_for(self, arm: LiveArm) -> None:
+        self.residence.want(arm)
 
     def _finish(self, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
         """Record what a run brought for one ticket, and tell whoever asked."""
@@ -287,20 +280,13 @@ class Plane:
 
     def _close_idle(self) -> None:
         for version in self._retired:
-            if not version.in_flight:
-                self._driver.forget(version)
-                version.runner.close()
-        self._retired = [version for version in self._retired if version.in_flight]
+            if not version.in_flight and not self.residence.held_by_loads(version):
+                self.residence.release(version)
+        self._retired = [version for version in self._retired if version.in_flight or version.runner is not None]
 
 
 def _nobody(_outcome: Answer | ModelwrightError) -> None:
     """Nobody waits for a shadow."""
-
-
-def _arms(route: Route) -> tuple[Arm, ...]:
-    if not route.arms:
-        raise BadInputError("serve.no-arms", f"The route of model {route.model!r} has no arm.")
-    return (*route.arms, *route.shadows)
 
 
 def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:

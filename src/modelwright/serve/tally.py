@@ -9,6 +9,7 @@ from modelwright.serve.statistics import Statistics
 
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
+LOADS = "modelwright_model_loads"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
 
 
@@ -60,6 +61,10 @@ class Tally:
         """Count a request with a value that the model has not seen."""
         self._add((WARNINGS, model, warning), 1)
 
+    def load(self, model: str, outcome: str) -> None:
+        """Count a version ``loaded`` on demand, one that ``failed`` to, or one ``unloaded``."""
+        self._add((LOADS, model, outcome), 1)
+
     def swap(self) -> None:
         """Count a table put in force."""
         self._swaps[0] += 1
@@ -87,6 +92,11 @@ class Tally:
     def shed(self) -> Mapping[Key, int]:
         """Requests that were not run, by (model, reason)."""
         return self._of(SHED)
+
+    @property
+    def loads(self) -> Mapping[Key, int]:
+        """Loads on demand and unloadings, by (model, outcome)."""
+        return self._of(LOADS)
 
     def _add(self, key: Key, count: int) -> None:
         slots = self._slots.get(key)

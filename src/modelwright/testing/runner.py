@@ -20,8 +20,8 @@ Function = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 class FunctionRunner:
     """Implements ``ports.runner.Runner`` over a function of the named inputs. ``calls`` counts the runs."""
 
-    def __init__(self, function: Function) -> None:
-        self._function, self.closed, self.calls = function, False, 0
+    def __init__(self, function: Function, memory_bytes: int = 0) -> None:
+        self._function, self.closed, self.calls, self.memory_bytes = function, False, 0, memory_bytes
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """The function's answers; what it raises becomes ``serve.model-rejected-input``."""
@@ -42,19 +42,25 @@ class FunctionRunner:
 
 
 class FunctionRunners:
-    """Implements ``ports.runner.RunnerLoader``: functions by package digest. ``runners`` keeps what was loaded."""
+    """Implements ``ports.runner.RunnerLoader``: functions by package digest.
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
-        self._functions = dict(functions)
+    ``runners`` keeps what was loaded, and ``loads`` every digest asked for; each runner says that it holds
+    ``memory_bytes``.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], memory_bytes: int = 0) -> None:
+        self._functions, self._memory_bytes = dict(functions), memory_bytes
         self.runners: dict[str, FunctionRunner] = {}
+        self.loads: list[str] = []
 
     def load(self, package: Package, *, threads: int = 1) -> FunctionRunner:  # noqa: ARG002 - the port's signature
         """The function registered for the package's digest; every file of the package is verified first."""
+        self.loads.append(package.digest)
         for name in package.manifest.files:
             package.read(name)
         if package.digest not in self._functions:
             raise BadInputError("serve.graph-unusable", f"There is no function for {package.name!r}.")
-        runner = FunctionRunner(self._functions[package.digest])
+        runner = FunctionRunner(self._functions[package.digest], self._memory_bytes)
         self.runners[package.digest] = runner
         return runner
 

@@ -32,7 +32,7 @@ from modelwright.interfaces.http.message import (
 from modelwright.interfaces.http.metrics import Metrics
 from modelwright.interfaces.http.routes import ROUTES, Router
 from modelwright.serve.call import Answer
-from modelwright.serve.plane import Prepared
+from modelwright.serve.prepare import Prepared
 from modelwright.serve.route import LiveArm
 from modelwright.serve.turn import Turn
 from modelwright.settings import Settings
