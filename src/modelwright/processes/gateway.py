@@ -1,8 +1,8 @@
 """The data plane's process: ``python -m modelwright.processes.gateway``.
 
-With a registry it follows ``run/routing.json`` and never asks the database. With ``--package`` it serves those
-packages alone. Prints one ready line on stdout, structured lines on stderr, and exits 0 on SIGTERM or SIGINT after
-open requests are answered and the prediction log is synced.
+With a registry it follows ``run/routing.json`` and never asks the database. With ``--package`` it serves those packages
+alone, with ``--models`` those in a folder. Prints one ready line on stdout, structured lines on stderr, and exits 0 on
+SIGTERM or SIGINT after open requests are answered and the prediction log is synced.
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ class GatewayOptions:
     insecure: bool = False
     grpc: str = ""
     successor: bool = False
+    models: Path | None = None
+
+    @property
+    def standalone(self) -> bool:
+        """Whether it serves packages without a registry."""
+        return bool(self.packages) or self.models is not None
 
     @property
     def supervised(self) -> bool:
@@ -101,8 +107,12 @@ def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
             )
         arm = Arm(STANDALONE_VERSION, package.digest, 1.0, "champion")
         routes[package.name] = Route(package.name, (arm,))
-    grants = (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
-    return RoutingTable(1, routes, grants, authenticate=bool(token))
+    return RoutingTable(1, routes, grants_of(token), authenticate=bool(token))
+
+
+def grants_of(token: str) -> tuple[TokenGrant, ...]:
+    """Everything is granted to who has the token; an empty one means that none is asked for."""
+    return (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
 
 
 class Gateway:
@@ -118,7 +128,7 @@ class Gateway:
         self._options, self._settings, self._listener = options, settings, listener
         self._tls = tls.server_context(settings)
         self.http = spoken(listener)
-        self._writer_id = f"standalone.{os.getpid()}" if options.packages else options.gateway_id
+        self._writer_id = f"standalone.{os.getpid()}" if options.standalone else options.gateway_id
         self._sink = SegmentWriter(
             settings.home / "log",
             writer_id=self._writer_id,
@@ -153,7 +163,7 @@ class Gateway:
         stop, retire, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (RETIRE, retire)):
             asyncio.get_running_loop().add_signal_handler(number, event.set)
-        work = asyncio.create_task(self._serve_packages(ended) if self._options.packages else self._follow(ended))
+        work = asyncio.create_task(self._serve_packages(ended) if self._options.standalone else self._follow(ended))
         told = [asyncio.create_task(event.wait()) for event in (stop, retire)]
         await asyncio.wait([work, *told], return_when=asyncio.FIRST_COMPLETED)
         self._stopping = True
@@ -220,13 +230,16 @@ class Gateway:
         return server
 
     async def _serve_packages(self, ended: asyncio.Event) -> None:
-        """Serve the packages given on the command line, without a registry."""
+        """Serve the packages, or the folder of packages, given on the command line, without a registry."""
         # lazy: a gateway of a registry reads blobs and needs no archive reader
         from modelwright.adapters.stores.package_files import open_path
 
         await self._open()
-        packages = [open_path(path) for path in self._options.packages]
         token = f"mw_{secrets.token_urlsafe(32)}" if self._options.authenticate else ""
+        if self._options.models is not None:
+            await self._serve_folder(self._options.models, token, ended)
+            return
+        packages = [open_path(path) for path in self._options.packages]
         table = standalone_table(packages, token)
         by_digest = {package.digest: package for package in packages}
         self._server.commit(await self._in_thread(self._plane.prepare, table, by_digest.__getitem__))
@@ -234,6 +247,19 @@ class Gateway:
             _say(f"token {token}")
         self._announce()
         await ended.wait()
+
+    async def _serve_folder(self, root: Path, token: str, ended: asyncio.Event) -> None:
+        # lazy, as above
+        from modelwright.processes.folder import PackageFolder
+        from modelwright.processes.folder_serving import FolderServing
+
+        woken = asyncio.Event()
+        serving = FolderServing(PackageFolder(root, grants_of(token), woken.set), self._server, self._in_thread, woken)
+        await serving.start()
+        if token:
+            _say(f"token {token}")
+        self._announce()
+        await serving.follow(ended)
 
     async def _follow(self, ended: asyncio.Event) -> None:
         """Serve the registry's routing table, and every newer one that is published; not ready before the first.
@@ -412,7 +438,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--id", default="g0", help="this gateway's id on the data directory")
     parser.add_argument("--successor", action="store_true", help="end unless the whole routing table can be served")
     parser.add_argument("--package", type=Path, action="append", default=[], help="serve this package alone")
-    parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback and --package only)")
+    parser.add_argument("--models", type=Path, help="serve the packages in this folder, and follow it")
+    parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback, without a registry)")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
     tls.add_options(parser)
     given = parser.parse_args(argv)
@@ -429,6 +456,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.i_know,
             settings.grpc,
             given.successor,
+            given.models,
         )
         return run_gateway(options, settings)
     except ModelwrightError as error:
@@ -452,10 +480,10 @@ def _make_home(home: Path) -> None:
 def _require_loopback(options: GatewayOptions) -> None:
     hosts = [settings_module.address(text)[0] for text in (options.http, options.grpc) if text]
     host = next((host for host in hosts if not is_loopback(host)), hosts[0])
-    if not options.packages or not is_loopback(host):
+    if not options.standalone or not is_loopback(host):
         raise BadInputError(
             "serve.no-auth-needs-loopback",
-            "--no-auth is allowed only with --package and on a loopback address.",
+            "--no-auth is allowed only with --package or --models, and on a loopback address.",
             why=f"{host} can be reached by others, or the registry's tokens would be ignored.",
             fix="Leave --no-auth out and use the printed token, or listen on 127.0.0.1.",
         )

@@ -73,8 +73,8 @@ class Preparation:
         """
         self._residence.spread(len(table.routes))
         try:
-            self._fill(table, without)
-            table = without(table, self._failed) if without is not None and self._failed else table
+            while self._fill(table, without) and without is not None:
+                table = without(table, self._failed)
             digests = {arm.digest for route in table.routes.values() for arm in arms_of(route)}
             loaded = {digest: self._held.get(digest) or self._fresh[digest] for digest in digests}
             routes = {name: LiveRoute(route, loaded) for name, route in table.routes.items()}
@@ -85,9 +85,10 @@ class Preparation:
         self._close({digest: version for digest, version in self._fresh.items() if digest not in loaded})
         return Prepared(table, routes, loaded, self._failed)
 
-    def _fill(self, table: RoutingTable, without: Without | None) -> None:
-        """Load every new digest, the most urgent first."""
-        for digest in self._in_order(table):
+    def _fill(self, table: RoutingTable, without: Without | None) -> bool:
+        """Load every new digest, the most urgent first; True when some could not be."""
+        before, new = len(self._failed), self._in_order(table)
+        for digest in new:
             try:
                 self._fresh[digest] = Loaded(self._open(digest))
             except ModelwrightError as error:
@@ -96,7 +97,10 @@ class Preparation:
                 self._failed[digest] = error
         self._require_room_for_pinned(table, {**self._held, **self._fresh})
         must, room_left, closed = self._at_once(table), self._room(table), False
-        for digest, version in self._fresh.items():
+        for digest in new:
+            version = self._fresh.get(digest)
+            if version is None:
+                continue
             if self._first and digest not in must and room.estimate(version) > room_left:
                 continue
             try:
@@ -115,6 +119,7 @@ class Preparation:
                 room_left -= version.memory_bytes
         if closed:
             give_back()
+        return len(self._failed) > before
 
     def _in_order(self, table: RoutingTable) -> list[str]:
         """The digests that are not held: pinned models and champions first, recently used models first."""
@@ -123,7 +128,7 @@ class Preparation:
             arms = arms_of(route)
             used = max((self._held[arm.digest].used for arm in arms if arm.digest in self._held), default=0.0)
             for arm in arms:
-                if arm.digest not in self._held:
+                if not any(arm.digest in known for known in (self._held, self._fresh, self._failed)):
                     rank = (model not in self._residence.budget.pinned, _RANK[arm.role], -used)
                     ranked[arm.digest] = min(rank, ranked.get(arm.digest, rank))
         return sorted(ranked, key=ranked.__getitem__)

@@ -28,6 +28,8 @@ TRIMMED_BYTES = 2**20
 Aside = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 """Runs the first function in another thread and hands its result to the second one on the plane's thread."""
 
+Told = Callable[[ModelwrightError | None], object]
+
 _logger = logging.getLogger(__name__)
 
 
@@ -81,6 +83,7 @@ class Residence:
         self._loading: dict[Loaded, int] = {}
         self._unloading: set[Loaded] = set()
         self._failures: dict[str, Failure] = {}
+        self._watchers: dict[Loaded, list[Told]] = {}
         self._measuring = threading.Lock()
         self._threads = budget.threads
 
@@ -100,6 +103,15 @@ class Residence:
             self._wanted.setdefault(arm.loaded, arm)
             self.pending = True
 
+    def warm(self, arm: LiveArm, told: Told) -> None:
+        """Load this version if it is not in memory, and say when it is, or why it cannot be."""
+        if arm.loaded.runner is not None:
+            told(None)
+            return
+        self._failures.pop(arm.loaded.digest, None)
+        self._watchers.setdefault(arm.loaded, []).append(told)
+        self.want(arm)
+
     def step(self) -> bool:
         """Begin the loads that there is room for; True when something was opened meanwhile, on this thread."""
         now, opened = time.monotonic(), False
@@ -111,7 +123,7 @@ class Residence:
                 victims = self._victims(arm)
             except ModelwrightError as error:
                 del self._wanted[loaded]
-                self._driver.fail(loaded, error)
+                self._refuse(loaded, error)
                 opened = True
                 continue
             if victims is not None:
@@ -201,23 +213,29 @@ class Residence:
         self._returned(victims, returned)
         del self._loading[loaded]
         if isinstance(outcome, ModelwrightError):
-            self._driver.fail(loaded, self._note(arm, outcome))
+            self._refuse(loaded, self._note(arm, outcome))
             return
         self._failures.pop(loaded.digest, None)
         self._tally.load(arm.model, "loaded")
         loaded.take(outcome)
         loaded.used = time.perf_counter()
-        if self.budget.memory_bytes:
-            kept = self._kept(arm)
-            stays = room.held(kept)
-            if loaded.memory_bytes > self.budget.memory_bytes - stays:
-                self._driver.fail(
-                    loaded, room.over_budget(f"It holds {loaded.memory_bytes:,} bytes", stays, self.budget.memory_bytes)
-                )
-                self._unload([loaded])
-                return
-            self._trim({loaded, *kept})
+        kept, budget = self._kept(arm), self.budget.memory_bytes
+        stays = room.held(kept)
+        if budget and loaded.memory_bytes > budget - stays:
+            self._refuse(loaded, room.over_budget(f"It holds {loaded.memory_bytes:,} bytes", stays, budget))
+            self._unload([loaded])
+            return
+        self._trim({loaded, *kept})
         self._driver.open(loaded)
+        self._tell(loaded, None)
+
+    def _refuse(self, loaded: Loaded, error: ModelwrightError) -> None:
+        self._driver.fail(loaded, error)
+        self._tell(loaded, error)
+
+    def _tell(self, loaded: Loaded, error: ModelwrightError | None) -> None:
+        for told in self._watchers.pop(loaded, ()):
+            told(error)
 
     def _note(self, arm: LiveArm, cause: ModelwrightError) -> ModelwrightError:
         """The error for everybody who waits for a version that could not be loaded."""

@@ -18,6 +18,7 @@ from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
 from modelwright.serve.call import Answer
 from modelwright.serve.describe import PLATFORM, configuration, statistics
 from modelwright.serve.plane import Plane
+from modelwright.serve.repository import Repository
 from modelwright.serve.route import LiveArm
 
 EXTENSIONS = (
@@ -28,7 +29,7 @@ EXTENSIONS = (
     "schedule_policy",
     "statistics",
 )
-"""Those kept in full. The index of the repository is here, but ``load`` and ``unload`` are refused."""
+"""Those kept in full. ``model_repository`` is where a folder is served; with a registry, only its index is."""
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Context:
     """
 
     plane: Plane
+    repository: Repository
     metrics: Metrics
     ready: Callable[[], bool]
     document: Callable[[LiveArm | None], object]
@@ -69,16 +71,17 @@ def ready(context: Context, _request: Request) -> Reply:
 
 
 def model_ready(context: Context, request: Request) -> Reply:
-    """This model (this version) is loaded; 404 when it is not known, which before the first table is not known."""
-    if context.plane.table is not None:
-        _arm(context, request)
+    """This model (this version) answers; 404 when it is not known, which before the first table is not known."""
     name, yes = request.parameters["model"], context.ready()
+    if context.plane.table is not None:
+        yes = context.repository.ready(_arm(context, request)) and yes
     return json_reply({"name": name, "ready": yes}, 200 if yes else 503)
 
 
-def server_metadata(_context: Context, _request: Request) -> Reply:
+def server_metadata(context: Context, _request: Request) -> Reply:
     """Name, version and extensions."""
-    return json_reply({"name": "modelwright", "version": __version__, "extensions": EXTENSIONS})
+    extensions = sorted((*EXTENSIONS, "model_repository") if context.repository.changeable else EXTENSIONS)
+    return json_reply({"name": "modelwright", "version": __version__, "extensions": extensions})
 
 
 def model_metadata(context: Context, request: Request) -> Reply:

@@ -23,6 +23,7 @@ from modelwright.interfaces.http.gate import Gate
 from modelwright.interfaces.http.message import (
     Asked,
     AskedAll,
+    Later,
     Logged,
     Reply,
     Request,
@@ -74,7 +75,7 @@ class DataPlane:
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
         self._gate, self._router = Gate(), Router(self._routes)
-        self._context = Context(turn.plane, self.metrics, self.ready, self._document)
+        self._context = Context(turn.plane, turn.repository, self.metrics, self.ready, self._document)
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._lingering: set[Connection] = set()
@@ -257,7 +258,14 @@ class DataPlane:
             done = partial(self._all, exchange, outcome)
             exchange.ask_all(self.turn, outcome.calls, self.limits.request_seconds, done)
             return None
+        if isinstance(outcome, Later):
+            outcome.begin(partial(self._later, exchange, outcome.reply))
+            return None
         return outcome
+
+    def _later(self, exchange: Exchange, reply: Reply, error: ModelwrightError | None) -> None:
+        """What a reply waited for is done."""
+        self._ready(exchange, reply if error is None else self._failed(exchange, error))
 
     def _one(self, exchange: Exchange, asked: Asked, outcome: Answer | ModelwrightError) -> None:
         """A prediction has come."""
