@@ -22,7 +22,7 @@ from modelwright.serve.tally import Tally
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 """Seconds after a failed load in which the version is not tried again; they double with every failure."""
-TRIMMED_BYTES = 2**20
+TRIMMED_BYTES = 2**18
 """Loading a larger package leaves that much freed memory behind, which is given back at once."""
 
 Aside = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -117,6 +117,8 @@ class Residence:
         now, opened = time.monotonic(), False
         for loaded, arm in list(self._wanted.items()):
             failure = self._failures.get(loaded.digest)
+            if loaded.package.native is None and self._measured():
+                continue
             try:
                 if failure is not None and now < failure.until:
                     raise failure.error
@@ -167,6 +169,10 @@ class Residence:
         """Give back every runner."""
         self._unload(list(self._versions.values()))
         self._versions, self._champions, self._pinned = {}, {}, set()
+
+    def _measured(self) -> bool:
+        """Whether a load in this process is under way: what it really holds is known before the next one begins."""
+        return any(loaded.package.native is None for loaded in self._loading)
 
     def _victims(self, arm: LiveArm) -> list[Loaded] | None:
         """Who must go for this one; None while nobody can. A version never drives its own champion out.
