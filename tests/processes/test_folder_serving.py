@@ -126,7 +126,12 @@ def states_in_memory(gateway):
 def settled(gateway):
     """What the process holds once that does not fall any more."""
     seen = [gateway.resident()]
-    until(lambda: seen.append(gateway.resident()) or len(seen) > 20 and min(seen[-20:]) >= 0.999 * seen[-21])
+
+    def steady():
+        seen.append(gateway.resident())
+        return len(seen) > 20 and min(seen[-20:]) >= 0.999 * seen[-21]
+
+    until(steady)
     return seen[-1]
 
 

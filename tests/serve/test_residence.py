@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelwright.core.errors import UnavailableError
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.serve import Plane, PredictCall
 from modelwright.serve.residence import Budget
@@ -274,6 +275,64 @@ def test_a_version_that_leaves_the_table_while_it_is_loaded_answers_who_asked_an
     assert outcomes[0].outputs["y"].tolist() == [[cold + 1.0]]
     assert version.runner is None
     assert many.loader.runners[many.digests[cold]].closed
+
+
+def test_a_version_that_leaves_the_table_while_nobody_waits_for_its_load_is_closed_when_it_comes(world):
+    aside = Aside()
+    many = world(2, 1, aside=aside)
+    many.deploy()
+    (cold,) = {0, 1} - many.inside()
+    told = []
+    many.plane.residence.warm(many.plane.route(f"m{cold}").champion, told.append)
+    many.plane.run()
+    assert many.plane.residence.state(many.plane.route(f"m{cold}").champion.loaded) == ("LOADING", "")
+    many.deploy(**{f"m{cold}": [("1", 1 - cold, 1.0, "champion")]})
+    aside.finish()
+    many.plane.run_shadows()
+    aside.finish()
+    assert told == [None]
+    assert many.loader.runners[many.digests[cold]].closed
+
+
+def test_the_index_says_what_a_version_held_and_what_came_back(world):
+    many = world(2, 1)
+    many.deploy()
+    (cold,) = {0, 1} - many.inside()
+    loaded = many.plane.route(f"m{cold}").champion.loaded
+    assert many.plane.residence.state(loaded) == ("READY", "not in memory; its next request loads it")
+    many.predict(cold)
+    assert many.plane.residence.state(loaded) == ("READY", "")
+    many.predict(1 - cold)
+    loaded.returned_bytes = 900_000  # no more than the test's own process grew and shrank by would be measured
+    assert many.plane.residence.state(loaded)[1].startswith("not in memory: it held 1,000,000 bytes")
+
+
+def test_what_nobody_foresaw_while_loading_is_told_without_its_traceback(world):
+    many = world(2, 1)
+    many.deploy()
+    (cold,) = {0, 1} - many.inside()
+    del many.loader._functions  # the loader itself breaks
+    with pytest.raises(UnavailableError) as caught:
+        many.predict(cold)
+    assert (caught.value.code, caught.value.details["cause"]) == ("serve.load-failed", "serve.internal")
+
+
+def test_threads_are_spread_over_the_models(world, function_package):
+    asked = []
+
+    class Loader(FunctionRunners):
+        def load(self, package, *, threads=1):
+            asked.append(threads)
+            return super().load(package, threads=threads)
+
+    for models, expected in ((1, 4), (2, 4), (4, 2), (20, 1)):
+        many = world(models, 0)
+        loader = Loader(many.functions, SIZE)
+        plane = Plane(InMemorySink(), loader, budget=Budget(threads=4, cores=8))
+        routes = {f"m{i}": Route(f"m{i}", (Arm("1", many.digests[i], 1.0, "champion"),)) for i in range(models)}
+        plane.apply(RoutingTable(1, routes), many.packages.__getitem__)
+        assert set(asked) == {expected}
+        asked.clear()
 
 
 @settings(max_examples=60, deadline=None)

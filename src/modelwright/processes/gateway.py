@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,7 +46,7 @@ from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.plane import Plane
-from modelwright.serve.prepare import Prepared
+from modelwright.serve.prepare import arms_of
 from modelwright.serve.residence import Budget
 from modelwright.serve.tally import OwnCounters
 from modelwright.serve.turn import Turn
@@ -335,19 +335,23 @@ class Gateway:
 
     async def _salvage(self, table: RoutingTable) -> None:
         """At the start there is no old table to keep: serve every model that loads, all at once, as epoch 0."""
-        good = Prepared(replace(table, epoch=0, routes={}), {}, {})
-        for model, route in table.routes.items():
-            alone = replace(table, routes={model: route})
-            try:
-                part = await self._in_thread(self._plane.prepare, alone, self._open_package)
-            except Exception as failure:
-                _logger.exception("model not served", exc_info=failure, extra={"model": model})
-            else:
-                good.table.routes[model] = route
-                good.routes.update(part.routes)
-                good.loaded.update(part.loaded)
-        if good.routes:
-            self._server.commit(good)
+
+        def drop(given: RoutingTable, failed: Mapping[str, ModelwrightError]) -> RoutingTable:
+            whole = {name: r for name, r in given.routes.items() if all(arm.digest not in failed for arm in arms_of(r))}
+            return replace(given, routes=whole)
+
+        good = {name: route for name, route in table.routes.items() if route.arms}
+        try:
+            prepared = await self._in_thread(
+                self._plane.prepare, replace(table, epoch=0, routes=good), self._open_package, drop
+            )
+        except Exception as failure:
+            _logger.exception("no model served", exc_info=failure)
+            return
+        for digest, error in prepared.failed.items():
+            _logger.error("not loaded", extra={"digest": digest, **error.to_json()})
+        if prepared.routes:
+            self._server.commit(prepared)
 
     def _aside(self, pool: ThreadPoolExecutor, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
         """A long run or a load in another thread; what follows it happens here."""

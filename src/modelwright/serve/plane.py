@@ -279,10 +279,13 @@ class Plane:
         )
 
     def _close_idle(self) -> None:
+        busy = []
         for version in self._retired:
-            if not version.in_flight and not self.residence.held_by_loads(version):
+            if version.in_flight or self.residence.is_wanted(version):
+                busy.append(version)
+            else:
                 self.residence.release(version)
-        self._retired = [version for version in self._retired if version.in_flight or version.runner is not None]
+        self._retired = busy
 
 
 def _nobody(_outcome: Answer | ModelwrightError) -> None:

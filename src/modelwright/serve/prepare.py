@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.errors import BadInputError, InternalError, ModelwrightError
 from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.serve import room
@@ -15,6 +16,7 @@ from modelwright.serve.memory import give_back
 from modelwright.serve.residence import Residence
 from modelwright.serve.route import LiveRoute
 
+_logger = logging.getLogger(__name__)
 _RANK = {"champion": 0, "canary": 1, "shadow": 2, "pinned": 3}
 
 Without = Callable[[RoutingTable, Mapping[str, ModelwrightError]], RoutingTable]
@@ -91,10 +93,10 @@ class Preparation:
         for digest in new:
             try:
                 self._fresh[digest] = Loaded(self._open(digest))
-            except ModelwrightError as error:
+            except Exception as error:
                 if without is None:
                     raise
-                self._failed[digest] = error
+                self._failed[digest] = _told(error)
         self._require_room_for_pinned(table, {**self._held, **self._fresh})
         must, room_left, closed = self._at_once(table), self._room(table), False
         for digest in new:
@@ -105,10 +107,10 @@ class Preparation:
                 continue
             try:
                 proved = self._residence.prove(version.package)
-            except ModelwrightError as error:
+            except Exception as error:
                 if without is None:
                     raise
-                self._failed[digest] = error
+                self._failed[digest] = _told(error)
                 continue
             version.take(proved)
             if digest not in must and version.memory_bytes > room_left:
@@ -174,3 +176,11 @@ class Preparation:
             runner.close()
         if runners:
             give_back()
+
+
+def _told(error: Exception) -> ModelwrightError:
+    """The error that is told of a package; what nobody foresaw is logged here."""
+    if isinstance(error, ModelwrightError):
+        return error
+    _logger.error("a package could not be loaded", exc_info=error)
+    return InternalError("serve.internal", "The load failed here.", fix="See the server's log.")

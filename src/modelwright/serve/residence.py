@@ -139,7 +139,7 @@ class Residence:
         """Give back a version that is out of the table."""
         self._unload([loaded])
 
-    def held_by_loads(self, loaded: Loaded) -> bool:
+    def is_wanted(self, loaded: Loaded) -> bool:
         """Whether a load of this version is wanted or under way."""
         return loaded in self._loading or loaded in self._wanted
 
@@ -158,7 +158,10 @@ class Residence:
             return "UNAVAILABLE", str(failure.error)
         if loaded in self._unloading:
             return "UNLOADING", "its memory is being given back; its next request loads it"
-        return "READY", "not in memory; its next request loads it"
+        if not loaded.returned_bytes:
+            return "READY", "not in memory; its next request loads it"
+        figures = f"it held {loaded.memory_bytes:,} bytes, and {loaded.returned_bytes:,} came back"
+        return "READY", f"not in memory: {figures}; its next request loads it"
 
     def figures(self) -> tuple[int, int]:
         """How many versions are in memory, and the bytes that they hold."""
@@ -289,14 +292,18 @@ class Residence:
 
     def _close(self, runners: Sequence[Runner]) -> int:
         """Close runners; bytes that the system got back."""
-        if not runners:
+        inside = [runner for runner in runners if not runner.memory_bytes]
+        for runner in runners:
+            if runner.memory_bytes:  # its process ends, whatever is measured here
+                runner.close()
+        if not inside:
             return 0
         with self._measuring:
             before = resident_bytes()
-            for runner in runners:
+            for runner in inside:
                 runner.close()
             give_back()
-            return before - resident_bytes()
+            return max(0, before - resident_bytes())
 
     def _returned(self, victims: Sequence[Loaded], returned: int) -> None:
         for victim in victims:

@@ -151,9 +151,11 @@ def deferred(
     def bind(parse: Parse) -> Callable[[Call, bytes], None]:
         def serve(call: Call, data: bytes) -> None:
             def done(error: ModelwrightError | None) -> None:
+                if call.cancelled():
+                    return
                 if error is not None:
                     fail(call, error)
-                elif not call.cancelled():
+                else:
                     call.finish(response.SerializeToString())
 
             try:
