@@ -335,6 +335,30 @@ def test_threads_are_spread_over_the_models(world, function_package):
         asked.clear()
 
 
+def test_a_runner_that_cannot_be_closed_stops_no_load(world):
+    many = world(3, 1)
+    many.deploy()
+    (warm,) = many.inside()
+    many.loader.runners[many.digests[warm]].close = None  # not callable
+    others = {0, 1, 2} - {warm}
+    assert [many.predict(model) for model in others] == [[[model + 1.0]] for model in others]
+
+
+def test_a_larger_successor_stays_in_memory_and_another_model_makes_room_for_it(world, function_package):
+    many = world(3, 2)
+    many.deploy()
+    first, second = sorted(many.inside())
+    many.predict(first)
+    many.predict(second)
+    package, function = function_package(name=f"m{first}", factor=50.0)
+    many.packages[package.digest], many.functions[package.digest] = package, function
+    many.digests.append(package.digest)
+    many.loader._memory_bytes = int(1.5 * SIZE)
+    many.deploy(**{f"m{first}": [("2", 3, 1.0, "champion")]}, m3=[("1", first, 1.0, "champion")])
+    assert many.is_inside(package.digest)
+    assert not many.is_inside(many.digests[second])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     asked=st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.booleans()), max_size=40),

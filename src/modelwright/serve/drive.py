@@ -67,15 +67,16 @@ class Driver:
     def open(self, loaded: Loaded) -> None:
         """The version is in memory now: what waited for that runs when :meth:`run` is next called."""
         lane = self._lanes.get(loaded.digest)
-        if lane is not None:
+        if lane is not None and lane.loaded is loaded:
             self._closed.pop(lane, None)
             self._waiting[lane] = None
 
     def fail(self, loaded: Loaded, error: ModelwrightError) -> None:
         """The version cannot be loaded: everybody who waits for it gets this error."""
-        lane, now = self._lanes.pop(loaded.digest, None), time.perf_counter()
-        if lane is None:
+        lane, now = self._lanes.get(loaded.digest), time.perf_counter()
+        if lane is None or lane.loaded is not loaded:
             return
+        del self._lanes[loaded.digest]
         self._closed.pop(lane, None)
         while lane.tickets:
             tickets = lane.take()

@@ -21,6 +21,7 @@ from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import Driver, Offload
 from modelwright.serve.lane import Outcome, Ticket
 from modelwright.serve.load import Loaded
+from modelwright.serve.loader import Loader
 from modelwright.serve.prepare import Preparation, Prepared, Without
 from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
@@ -66,7 +67,8 @@ class Plane:
         self._driver = Driver(
             self._finish, self.tally, queue_seconds=queue_seconds, offload=offload, absent=self._load_for
         )
-        self.residence = Residence(runners, self._driver, self.tally, budget=budget, aside=aside)
+        loader = Loader(runners, threads=budget.threads, cores=budget.cores)
+        self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
         self._loaded: dict[str, Loaded] = {}
         self._retired: list[Loaded] = []

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from modelwright.core.errors import BadInputError, InternalError, ModelwrightError
+from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.serve import room
 from modelwright.serve.load import Loaded
-from modelwright.serve.memory import give_back
+from modelwright.serve.loader import told
 from modelwright.serve.residence import Residence
 from modelwright.serve.route import LiveRoute
 
-_logger = logging.getLogger(__name__)
 _RANK = {"champion": 0, "canary": 1, "shadow": 2, "pinned": 3}
 
 Without = Callable[[RoutingTable, Mapping[str, ModelwrightError]], RoutingTable]
@@ -73,7 +72,7 @@ class Preparation:
             ModelwrightError: the reason; what was loaded is closed again. Where ``without`` is given, a package that
                 cannot be loaded is left out instead.
         """
-        self._residence.spread(len(table.routes))
+        self._residence.loader.spread(len(table.routes))
         try:
             while self._fill(table, without) and without is not None:
                 table = without(table, self._failed)
@@ -96,31 +95,29 @@ class Preparation:
             except Exception as error:
                 if without is None:
                     raise
-                self._failed[digest] = _told(error)
+                self._failed[digest] = told(error)
         self._require_room_for_pinned(table, {**self._held, **self._fresh})
-        must, room_left, closed = self._at_once(table), self._room(table), False
-        for digest in new:
+        must, room_left = self._at_once(table), self._room(table)
+        urgent = time.perf_counter()
+        for place, digest in enumerate(new):
             version = self._fresh.get(digest)
             if version is None:
                 continue
             if self._first and digest not in must and room.estimate(version) > room_left:
                 continue
             try:
-                proved = self._residence.prove(version.package)
+                proved = self._residence.loader.prove(version.package)
             except Exception as error:
                 if without is None:
                     raise
-                self._failed[digest] = _told(error)
+                self._failed[digest] = told(error)
                 continue
             version.take(proved)
+            version.used = urgent - place * 1e-6  # the most urgent is unloaded last
             if digest not in must and version.memory_bytes > room_left:
-                version.drop()
-                proved.runner.close()  # proved, and loaded again by its first request
-                closed = True
+                self._close({digest: version})  # proved, and loaded again by its first request
             else:
                 room_left -= version.memory_bytes
-        if closed:
-            give_back()
         return len(self._failed) > before
 
     def _in_order(self, table: RoutingTable) -> list[str]:
@@ -169,18 +166,7 @@ class Preparation:
         if budget.memory_bytes and need > budget.memory_bytes:
             raise room.over_budget(f"The pinned models need {need:,} bytes", 0, budget.memory_bytes)
 
-    @staticmethod
-    def _close(versions: Mapping[str, Loaded]) -> None:
-        runners = [runner for version in versions.values() if (runner := version.drop()) is not None]
-        for runner in runners:
-            runner.close()
-        if runners:
-            give_back()
-
-
-def _told(error: Exception) -> ModelwrightError:
-    """The error that is told of a package; what nobody foresaw is logged here."""
-    if isinstance(error, ModelwrightError):
-        return error
-    _logger.error("a package could not be loaded", exc_info=error)
-    return InternalError("serve.internal", "The load failed here.", fix="See the server's log.")
+    def _close(self, versions: Mapping[str, Loaded]) -> None:
+        self._residence.loader.close(
+            [runner for version in versions.values() if (runner := version.drop()) is not None]
+        )

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from modelwright.core.errors import InternalError, ModelwrightError, UnavailableError
-from modelwright.core.package import Package
-from modelwright.ports.runner import Runner, RunnerLoader
+from modelwright.core.errors import ModelwrightError, UnavailableError
+from modelwright.ports.runner import Runner
 from modelwright.serve import room
 from modelwright.serve.drive import Driver
-from modelwright.serve.load import Loaded, Proved, prove
-from modelwright.serve.memory import allocated_bytes, give_back, resident_bytes
+from modelwright.serve.load import Loaded, Proved
+from modelwright.serve.loader import Loader
 from modelwright.serve.route import LiveArm, LiveRoute
 from modelwright.serve.tally import Tally
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 """Seconds after a failed load in which the version is not tried again; they double with every failure."""
-TRIMMED_BYTES = 2**18
-"""Loading a larger package leaves that much freed memory behind, which is given back at once."""
 
 Aside = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 """Runs the first function in another thread and hands its result to the second one on the plane's thread."""
@@ -60,22 +56,20 @@ class Failure:
 
 
 class Residence:
-    """Loads, keeps and unloads versions within a budget. Only :meth:`prove` runs in other threads.
+    """Keeps versions within a budget of memory, on the plane's thread.
 
     Args:
-        runners: what loads packages.
+        loader: loads and closes, in whatever thread.
         driver: whose lanes wait for loads.
         tally: counts loads and unloadings.
         budget: how much may be held.
         aside: takes loads off this thread; None: they are made here.
     """
 
-    def __init__(
-        self, runners: RunnerLoader, driver: Driver, tally: Tally, *, budget: Budget, aside: Aside | None
-    ) -> None:
-        self.aside, self.budget = aside, budget
+    def __init__(self, loader: Loader, driver: Driver, tally: Tally, *, budget: Budget, aside: Aside | None) -> None:
+        self.loader, self.aside, self.budget = loader, aside, budget
         self.pending = False
-        self._runners, self._driver, self._tally = runners, driver, tally
+        self._driver, self._tally = driver, tally
         self._versions: Mapping[str, Loaded] = {}
         self._champions: dict[str, Loaded] = {}
         self._pinned: set[Loaded] = set()
@@ -84,10 +78,6 @@ class Residence:
         self._unloading: set[Loaded] = set()
         self._failures: dict[str, Failure] = {}
         self._watchers: dict[Loaded, list[Told]] = {}
-        self._measuring = threading.Lock()
-        self._threads = budget.threads
-
-    # On the plane's thread.
 
     def put_in_force(self, routes: Mapping[str, LiveRoute], versions: Mapping[str, Loaded]) -> None:
         """A new table: what it names may be in memory, and what is over the budget goes."""
@@ -202,20 +192,7 @@ class Residence:
         loaded = arm.loaded
         self._loading[loaded] = room.estimate(loaded)
         runners = self._take_out(victims)
-        self._aside(partial(self._load, loaded.package, runners), partial(self._back, arm, victims))
-
-    def _load(self, package: Package, runners: Sequence[Runner]) -> tuple[int, Proved | ModelwrightError]:
-        """In another thread: what was taken out gives its memory back first."""
-        returned = self._close(runners)
-        try:
-            return returned, self.prove(package)
-        except ModelwrightError as error:
-            return returned, error
-        except Exception as error:
-            _logger.exception("a load failed", extra={"model": package.name})
-            failed = InternalError("serve.internal", "The load failed here.", fix="See the server's log.")
-            failed.__cause__ = error
-            return returned, failed
+        self._aside(partial(self.loader.replace, runners, loaded.package), partial(self._back, arm, victims))
 
     def _back(self, arm: LiveArm, victims: Sequence[Loaded], came: tuple[int, Proved | ModelwrightError]) -> None:
         loaded, (returned, outcome) = arm.loaded, came
@@ -277,7 +254,7 @@ class Residence:
     def _unload(self, victims: Sequence[Loaded]) -> None:
         runners = self._take_out(victims)
         if runners:
-            self._aside(partial(self._close, runners), partial(self._returned, victims))
+            self._aside(partial(self.loader.close, runners), partial(self._returned, victims))
 
     def _take_out(self, victims: Sequence[Loaded]) -> list[Runner]:
         runners = []
@@ -290,21 +267,6 @@ class Residence:
                 runners.append(runner)
         return runners
 
-    def _close(self, runners: Sequence[Runner]) -> int:
-        """Close runners; bytes that the system got back."""
-        inside = [runner for runner in runners if not runner.memory_bytes]
-        for runner in runners:
-            if runner.memory_bytes:  # its process ends, whatever is measured here
-                runner.close()
-        if not inside:
-            return 0
-        with self._measuring:
-            before = resident_bytes()
-            for runner in inside:
-                runner.close()
-            give_back()
-            return max(0, before - resident_bytes())
-
     def _returned(self, victims: Sequence[Loaded], returned: int) -> None:
         for victim in victims:
             self._unloading.discard(victim)
@@ -316,29 +278,6 @@ class Residence:
             then(work())
         else:
             self.aside(work, then)
-
-    # In any thread.
-
-    def spread(self, models: int) -> None:
-        """Give a version that is loaded from now on its share of the cores."""
-        self._threads = max(1, min(self.budget.threads, self.budget.cores // max(1, models)))
-
-    def prove(self, package: Package) -> Proved:
-        """Load a package, prove it, and measure what it holds; one at a time in this process.
-
-        Raises:
-            ModelwrightError: as :func:`modelwright.serve.load.prove`.
-        """
-        if package.native is not None:  # it runs in a process of its own, which tells what it holds
-            return prove(package, self._runners, threads=self._threads)
-        size = sum(entry.size for entry in package.manifest.files.values())
-        with self._measuring:
-            before = allocated_bytes()
-            proved = prove(package, self._runners, threads=self._threads)
-            if size > TRIMMED_BYTES:
-                give_back()
-            grown = allocated_bytes() - before
-        return Proved(proved.runner, proved.pace, proved.batched, proved.memory_bytes or max(grown, size))
 
 
 def load_failed(model: str, version: str, cause: ModelwrightError, seconds: float) -> UnavailableError:
