@@ -312,8 +312,8 @@ class Gateway:
         try:
             self._server.commit(await self._in_thread(self._plane.prepare, table, self._open_package))
         except ModelwrightError as failure:
-            if failure.code == "serve.over-budget" and self._plane.table is None:
-                raise  # what is pinned cannot be kept: no part of the table would be what was asked for
+            if failure.code == "serve.over-budget" and self._plane.table is None and not self._options.supervised:
+                raise
             error = {"epoch": table.epoch, "what": str(failure), "code": failure.code}
             _logger.error("table refused", extra=error)  # noqa: TRY400 - the reason is in it; a traceback says no more
         except Exception:
@@ -324,7 +324,9 @@ class Gateway:
             _logger.info(
                 "table in force", extra={"epoch": table.epoch, "models": sorted(table.routes), "seconds": seconds}
             )
-        if error is not None and self._plane.table is None and not self._options.successor:
+        # where what is pinned does not fit, no part of the table is what was asked for
+        salvageable = error is not None and error.get("code") != "serve.over-budget"
+        if salvageable and self._plane.table is None and not self._options.successor:
             await self._salvage(table)
         self._server.metrics.publish()
         body = {"pid": os.getpid(), "epoch": self._epoch(), "http": self.http, "error": error, "at": time.time()}

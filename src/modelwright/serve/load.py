@@ -93,6 +93,15 @@ class Loaded:
         runner, self.runner, self.run = self.runner, None, _absent
         return runner
 
+    def note(self, returned_bytes: int, freed_bytes: int) -> None:
+        """Keep what unloading this version alone brought.
+
+        It held no more than was freed: the first load of a process also pays for the runtime itself.
+        """
+        self.returned_bytes = returned_bytes
+        if 0 < freed_bytes < self.memory_bytes:
+            self.memory_bytes = freed_bytes
+
 
 def _absent(_feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     raise InternalError("serve.internal", "The model is not in memory.", fix="See the server's log.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from modelwright.core.errors import InternalError, ModelwrightError
 from modelwright.core.package import Package
@@ -17,6 +17,14 @@ TRIMMED_BYTES = 2**18
 """Loading a larger package leaves that much freed memory behind, which is given back at once."""
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What closing runners brought: bytes that the system got back, and bytes that are allocated no more."""
+
+    returned_bytes: int = 0
+    freed_bytes: int = 0
 
 
 class Loader:
@@ -54,28 +62,29 @@ class Loader:
             grown = allocated_bytes() - before
         return replace(proved, memory_bytes=proved.memory_bytes or max(grown, size))
 
-    def close(self, runners: Sequence[Runner]) -> int:
-        """Close runners; bytes that the system got back."""
+    def close(self, runners: Sequence[Runner]) -> Closed:
+        """Close runners, and measure what came of it."""
         apart = [runner for runner in runners if runner.memory_bytes]
         for runner in apart:  # their processes end, whatever is measured here
             _close(runner)
         if len(apart) == len(runners):
-            return 0
+            return Closed()
         with self._measuring:
-            before = resident_bytes()
+            allocated, resident = allocated_bytes(), resident_bytes()
             for runner in runners:
                 if runner not in apart:
                     _close(runner)
+            freed = allocated - allocated_bytes()
             give_back()
-            return max(0, before - resident_bytes())
+            return Closed(max(0, resident - resident_bytes()), max(0, freed))
 
-    def replace(self, runners: Sequence[Runner], package: Package) -> tuple[int, Proved | ModelwrightError]:
+    def replace(self, runners: Sequence[Runner], package: Package) -> tuple[Closed, Proved | ModelwrightError]:
         """:meth:`close`, so that there is room, and then :meth:`prove`; what failed is returned, not raised."""
-        returned = self.close(runners)
+        closed = self.close(runners)
         try:
-            return returned, self.prove(package)
+            return closed, self.prove(package)
         except Exception as error:  # noqa: BLE001 - whoever waits is told
-            return returned, told(error)
+            return closed, told(error)
 
 
 def told(error: Exception) -> ModelwrightError:

@@ -12,7 +12,7 @@ from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.serve import room
 from modelwright.serve.load import Loaded
-from modelwright.serve.loader import told
+from modelwright.serve.loader import Closed, told
 from modelwright.serve.residence import Residence
 from modelwright.serve.route import LiveRoute
 
@@ -115,7 +115,8 @@ class Preparation:
             version.take(proved)
             version.used = urgent - place * 1e-6  # the most urgent is unloaded last
             if digest not in must and version.memory_bytes > room_left:
-                self._close({digest: version})  # proved, and loaded again by its first request
+                closed = self._close({digest: version})
+                version.note(closed.returned_bytes, closed.freed_bytes)  # proved, and loaded again by its first request
             else:
                 room_left -= version.memory_bytes
         return len(self._failed) > before
@@ -166,7 +167,7 @@ class Preparation:
         if budget.memory_bytes and need > budget.memory_bytes:
             raise room.over_budget(f"The pinned models need {need:,} bytes", 0, budget.memory_bytes)
 
-    def _close(self, versions: Mapping[str, Loaded]) -> None:
-        self._residence.loader.close(
+    def _close(self, versions: Mapping[str, Loaded]) -> Closed:
+        return self._residence.loader.close(
             [runner for version in versions.values() if (runner := version.drop()) is not None]
         )

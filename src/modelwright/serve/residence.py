@@ -14,7 +14,7 @@ from modelwright.ports.runner import Runner
 from modelwright.serve import room
 from modelwright.serve.drive import Driver
 from modelwright.serve.load import Loaded, Proved
-from modelwright.serve.loader import Loader
+from modelwright.serve.loader import Closed, Loader
 from modelwright.serve.route import LiveArm, LiveRoute
 from modelwright.serve.tally import Tally
 
@@ -194,9 +194,9 @@ class Residence:
         runners = self._take_out(victims)
         self._aside(partial(self.loader.replace, runners, loaded.package), partial(self._back, arm, victims))
 
-    def _back(self, arm: LiveArm, victims: Sequence[Loaded], came: tuple[int, Proved | ModelwrightError]) -> None:
-        loaded, (returned, outcome) = arm.loaded, came
-        self._returned(victims, returned)
+    def _back(self, arm: LiveArm, victims: Sequence[Loaded], came: tuple[Closed, Proved | ModelwrightError]) -> None:
+        loaded, (closed, outcome) = arm.loaded, came
+        self._returned(victims, closed)
         del self._loading[loaded]
         if isinstance(outcome, ModelwrightError):
             self._refuse(loaded, self._note(arm, outcome))
@@ -267,11 +267,11 @@ class Residence:
                 runners.append(runner)
         return runners
 
-    def _returned(self, victims: Sequence[Loaded], returned: int) -> None:
+    def _returned(self, victims: Sequence[Loaded], closed: Closed) -> None:
         for victim in victims:
             self._unloading.discard(victim)
         if len(victims) == 1:
-            victims[0].returned_bytes = returned
+            victims[0].note(closed.returned_bytes, closed.freed_bytes)
 
     def _aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         if self.aside is None:

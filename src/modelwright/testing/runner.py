@@ -105,6 +105,13 @@ class RunnerConformance:
         runner = runners.load(package)
         assert error_code(runner.run, {"no such input": np.zeros((1, 1))}) == "serve.model-rejected-input"
 
+    def test_it_says_what_it_holds_in_a_process_of_its_own(self, runners: RunnerLoader, package: Package) -> None:
+        """0 where it runs in this one; bytes, also once it is closed."""
+        runner = runners.load(package)
+        before = runner.memory_bytes
+        runner.close()
+        assert min(before, runner.memory_bytes) >= 0
+
     def test_a_closed_runner_says_so_and_its_package_loads_again(self, runners: RunnerLoader, package: Package) -> None:
         """Closing gives memory back, it does not damage."""
         runner = runners.load(package)
