@@ -45,6 +45,7 @@ from modelwright.processes.cores import cores
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
 from modelwright.record.writer import SegmentWriter
+from modelwright.serve.memory import keep_one_heap
 from modelwright.serve.plane import Plane
 from modelwright.serve.prepare import arms_of
 from modelwright.serve.residence import Budget
@@ -414,6 +415,7 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         ModelwrightError: the gateway cannot start; nothing was served.
     """
     os.umask(0o077)
+    keep_one_heap()
     if not options.authenticate:
         _require_loopback(options)
     if options.listener >= 0:

@@ -11,6 +11,7 @@ from typing import Any
 
 _STATM = Path("/proc/self/statm")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 _FIELDS = (
     "arena",
     "ordblks",
@@ -38,6 +39,7 @@ def _find(name: str) -> Any:
 
 
 _trim: Callable[[int], int] | None = _find("malloc_trim")
+_mallopt: Callable[[int, int], int] | None = _find("mallopt")
 _mallinfo2 = _find("mallinfo2")
 if _mallinfo2 is not None:
     _mallinfo2.restype = _Mallinfo2
@@ -60,6 +62,15 @@ def allocated_bytes() -> int:
         return resident_bytes()
     told = _mallinfo2()
     return int(told.uordblks + told.hblkhd)
+
+
+def keep_one_heap() -> None:
+    """Have all threads allocate from one heap; to be called before there are others.
+
+    Of the heap of another thread the GNU C library never gives back the end, which can be as large as a model.
+    """
+    if _mallopt is not None:
+        _mallopt(_ARENA_MAX, 1)
 
 
 def give_back() -> None:
