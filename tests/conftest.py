@@ -101,6 +101,21 @@ def sum_package() -> Callable[..., Package]:
 
 
 @pytest.fixture(scope="session")
+def heavy_package() -> Callable[..., Package]:
+    """``heavy_package(name, factor, width)``: [n, 1] FP32 "X" times a factor as "y", by 5 million weights or so."""
+
+    def make(name: str, factor: float = 1.0, width: int = 100_000) -> Package:
+        signature = Signature((TensorSpec("X", "FP32", (-1, 1)),), (TensorSpec("y", "FP32", (-1, 1)),))
+        nodes = [helper.make_node("MatMul", ["X", "a"], ["t"]), helper.make_node("MatMul", ["t", "b"], ["y"])]
+        weights = {"a": np.zeros((1, width), np.float32), "b": np.ones((width, 1), np.float32)}
+        weights["a"][0, 0] = factor
+        golden = Golden({"X": [[1.0], [2.0]]}, {"y": [[factor], [2 * factor]]}, 2)
+        return _package(name, signature, golden, {"model.onnx": _graph(name, signature, nodes, weights)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def echo_package() -> Callable[..., Package]:
     """``echo_package(name, {input: (datatype, shape)}, ...)``: each input comes back as ``<input>_out``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -57,6 +58,17 @@ def _workers(text: str) -> int:
     if not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"not from 1 to {MAX_WORKERS}")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+)\s*([kMGT]?)(?:i?B)?", text.strip())
+    if found is None:
+        raise ValueError("no number of bytes")
+    return int(found[1]) << (10 * " kMGT".index(found[2] or " "))
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _path(text: str) -> Path:
@@ -139,7 +151,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("request_seconds", float, "30", "Seconds a request may take, from its head to its answer."),
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
-    Setting("threads", int, "1", "ONNX Runtime threads per loaded version."),
+    Setting(
+        "threads", int, "1", "ONNX Runtime threads per loaded version; never more than its share of the cores allowed."
+    ),
+    Setting(
+        "memory_budget",
+        _bytes,
+        "0",
+        "Bytes (500M, 2G) of models that a gateway keeps in memory; others are loaded when asked for. 0: keep all.",
+    ),
+    Setting("pinned", _names, "", "Models that are kept in memory whatever else needs it, separated by commas."),
     Setting(
         "native_isolation",
         _isolation,
@@ -204,6 +225,8 @@ class Settings:
     native_isolation: Isolation
     native_instances: int
     native_memory_bytes: int
+    memory_budget: int
+    pinned: frozenset[str]
     workers: int
     access_log: str
     access_log_ratio: float

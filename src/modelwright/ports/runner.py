@@ -98,6 +98,11 @@ class Runner(Protocol):
         """How to run without waiting, where the model runs in other processes; None: only ``run``, on this thread."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds in a process of its own; 0 where it runs in this one, whose growth its loader measures."""
+        ...
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None). BYTES tensors are object arrays of ``str``.
 

@@ -82,7 +82,17 @@ def statistics(plane: Plane, model: str, version: str) -> list[dict[str, object]
         plane.route(model).pinned(version)
         asked = [(model, version)]
     counted = plane.tally.statistics.read()
-    return [_statistics(*one, counted.get(one) or Served()) for one in asked]
+    return [
+        _statistics(*one, counted.get(one) or Served()) | _memory(plane.route(one[0]).by_version[one[1]].loaded)
+        for one in asked
+    ]
+
+
+def _memory(loaded: Loaded) -> dict[str, object]:
+    """What the version holds in this process, while it is in memory."""
+    if loaded.runner is None:
+        return {}
+    return {"memory_usage": [{"type": "CPU", "id": 0, "byte_size": loaded.memory_bytes}]}
 
 
 def _statistics(model: str, version: str, served: Served) -> dict[str, object]:

@@ -13,6 +13,7 @@ from modelwright.serve.call import PredictCall
 from modelwright.serve.lane import Lane, Ran, Run, Ticket, execute
 from modelwright.serve.load import Loaded
 from modelwright.serve.remote import RemoteLane
+from modelwright.serve.route import LiveArm
 from modelwright.serve.tally import Tally
 
 _logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Driver:
         tally: counts runs and refusals.
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
+        absent: told of an arm whose version is not in memory and now waited for.
         watch: the event loop, for models in other processes; None: runs wait for them.
         run_seconds: a run in another process that takes longer hangs.
     """
@@ -46,16 +48,19 @@ class Driver:
         *,
         queue_seconds: float,
         offload: Offload | None,
+        absent: Callable[[LiveArm], None],
         watch: Watch | None = None,
         run_seconds: float = RUN_SECONDS,
     ) -> None:
         self.offload = offload
+        self._absent = absent
         self._watch, self._run_seconds = watch, run_seconds
         self._remotes: dict[Lane, RemoteLane] = {}
         self._finish, self._tally, self._queue_seconds = finish, tally, queue_seconds
         self._lanes: dict[str, Lane] = {}
         self._waiting: dict[Lane, None] = {}
         self._running: dict[Lane, None] = {}
+        self._closed: dict[Lane, None] = {}
 
     def wait_seconds(self, loaded: Loaded, actor: str) -> float:
         """How long a request of this caller would wait for this version."""
@@ -80,14 +85,17 @@ class Driver:
             self._new_lane(loaded)
 
     def _new_lane(self, loaded: Loaded) -> Lane:
-        lane, remote = Lane(loaded), loaded.remote
-        self._lanes[loaded.digest] = lane
-        if remote is None or self._watch is None:
-            return lane
-        self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
-        remote.attach(self._watch, aside)
-        aside.changed()
+        lane = self._lanes[loaded.digest] = Lane(loaded)
+        self._drive_aside(lane)
         return lane
+
+    def _drive_aside(self, lane: Lane) -> None:
+        """Make the lane's runs in other processes, where its version runs in some."""
+        remote = lane.loaded.remote
+        if remote is not None and self._watch is not None:
+            self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
+            remote.attach(self._watch, aside)
+            aside.changed()
 
     def longest_wait(self, loaded: Loaded) -> float:
         """How long nobody who comes now waits longer than, in seconds."""
@@ -96,9 +104,33 @@ class Driver:
 
     def forget(self, loaded: Loaded) -> None:
         """Drop the queue of a version that nothing waits for."""
-        lane = self._lanes.pop(loaded.digest, None)
-        if lane is not None:
+        lane = self._lanes.get(loaded.digest)
+        if lane is not None and lane.loaded is loaded:
+            del self._lanes[loaded.digest]
             self._remotes.pop(lane, None)
+
+    def open(self, loaded: Loaded) -> None:
+        """The version is in memory now: what waited for that runs when :meth:`run` is next called."""
+        lane = self._lanes.get(loaded.digest)
+        if lane is None or lane.loaded is not loaded:
+            return
+        if lane in self._closed:
+            del self._closed[lane]
+            self._drive_aside(lane)
+        self._waiting[lane] = None
+
+    def fail_all(self, loaded: Loaded, error: ModelwrightError) -> None:
+        """The version cannot be loaded: everybody who waits for it gets this error."""
+        lane, now = self._lanes.get(loaded.digest), time.perf_counter()
+        if lane is None or lane.loaded is not loaded:
+            return
+        del self._lanes[loaded.digest]
+        self._closed.pop(lane, None)
+        while lane.tickets:
+            tickets = lane.take()
+            loaded.in_flight -= len(tickets)
+            for ticket in tickets:
+                self.fail(ticket, error, now)
 
     def begin(self, lane: Lane) -> None:
         """Run what waits there now, as far as it can begin."""
@@ -142,6 +174,9 @@ class Driver:
         lane = self._lanes.get(loaded.digest)
         if lane is None:
             lane = self._new_lane(loaded)
+            if loaded.runner is None:
+                self._closed[lane] = None
+                self._absent(ticket.arm)
         lane.put(ticket)
         self._waiting[lane] = None
 
@@ -151,6 +186,8 @@ class Driver:
         while self._waiting:
             lane = next(iter(self._waiting))
             del self._waiting[lane]
+            if lane in self._closed:
+                continue
             while lane.tickets and lane.slots > 0:
                 self._start(lane)
                 if lane.tickets:
@@ -162,11 +199,11 @@ class Driver:
         return False
 
     def give_up_late(self, now: float) -> None:
-        """Fail those whose time ran out while a run is under way, theirs or one before it.
+        """Fail those whose time ran out while a run or a load is under way, theirs or one before it.
 
         What their run brings back is thrown away.
         """
-        for lane in (*self._running, *self._remotes):
+        for lane in (*self._running, *self._closed, *self._remotes):
             for ticket in (*(ticket for run in lane.runs for ticket in run.tickets), *lane.queued()):
                 if now > ticket.limit and not ticket.cancelled:
                     ticket.cancelled = True
@@ -223,6 +260,7 @@ class Driver:
         seconds = ended - began
         loaded.pace.learn(rows, seconds)
         loaded.in_flight -= len(tickets)
+        loaded.used = ended
         finish, ran = self._finish, Ran(began, ended, len(tickets), rows)
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             if ticket.cancelled:

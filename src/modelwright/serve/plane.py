@@ -6,7 +6,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,32 +13,27 @@ from numpy.typing import NDArray
 from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
 from modelwright.core.prediction import PredictionRecord, Record
-from modelwright.core.version import Arm, Route, RoutingTable
+from modelwright.core.version import RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
 from modelwright.ports.runner import Outcome, RunnerLoader, Watch
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import RUN_SECONDS, Driver, Offload
 from modelwright.serve.lane import Ticket
-from modelwright.serve.load import Loaded, load
+from modelwright.serve.load import Loaded
+from modelwright.serve.loader import Loader
+from modelwright.serve.prepare import Preparation, Prepared, Without
+from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
 from modelwright.serve.tally import OwnCounters, Tally
 
 QUEUE_SECONDS = 0.3
 SHADOW_SECONDS = 5.0
+UNAVAILABLE = "UNAVAILABLE"
 _SHADOW = "\0shadow"  # no caller's name: what waits for shadows has a queue of its own
 
 Feeds = Mapping[str, NDArray[Any]]
 Done = Callable[[Answer | ModelwrightError], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A table with everything loaded and proved, ready to be swapped in."""
-
-    table: RoutingTable
-    routes: dict[str, LiveRoute]
-    loaded: dict[str, Loaded]
 
 
 class Plane:
@@ -51,9 +45,10 @@ class Plane:
     Args:
         sink: where records go; the caller flushes it before answers leave (promise D2).
         runners: what loads packages.
-        threads: threads per loaded version.
+        budget: how much may be held in memory.
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
+        aside: takes loads off this thread; None: they are made here.
         counters: where to count; None: in this process alone.
         watch: the event loop, for models in other processes; None: runs wait for them.
         run_seconds: a run in another process that takes longer hangs.
@@ -64,23 +59,27 @@ class Plane:
         sink: RecordSink,
         runners: RunnerLoader,
         *,
-        threads: int = 1,
+        budget: Budget = NO_BUDGET,
         queue_seconds: float = QUEUE_SECONDS,
         offload: Offload | None = None,
+        aside: Aside | None = None,
         counters: Counters | None = None,
         watch: Watch | None = None,
         run_seconds: float = RUN_SECONDS,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
-        self._sink, self._runners, self._threads = sink, runners, threads
+        self._sink = sink
         self._driver = Driver(
             self._finish,
             self.tally,
             queue_seconds=queue_seconds,
             offload=offload,
+            absent=self._load_for,
             watch=watch,
             run_seconds=run_seconds,
         )
+        loader = Loader(runners, threads=budget.threads, cores=budget.cores)
+        self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
         self._loaded: dict[str, Loaded] = {}
         self._retired: list[Loaded] = []
@@ -91,31 +90,21 @@ class Plane:
         """:meth:`prepare` and :meth:`commit` in one; raises as ``prepare`` does, and then keeps the old table."""
         self.commit(self.prepare(table, open_package))
 
-    def prepare(self, table: RoutingTable, open_package: Callable[[str], Package]) -> Prepared:
-        """Load aside every digest the table needs and this plane does not hold; may run in another thread.
+    def prepare(
+        self, table: RoutingTable, open_package: Callable[[str], Package], without: Without | None = None
+    ) -> Prepared:
+        """Load aside what the table needs and this plane does not hold, within the budget; may run in another thread.
 
         Raises:
-            ModelwrightError: the reason; nothing changed, and what was loaded aside is closed again.
+            ModelwrightError: the reason; nothing changed, and what was loaded aside is closed again. Where ``without``
+                is given, a package that cannot be loaded is left out of the table instead.
         """
-        held = self._loaded
-        fresh: dict[str, Loaded] = {}
+        preparation = Preparation(self.residence, self._loaded, open_package, first=self.table is None)
         try:
-            for route in table.routes.values():
-                for arm in _arms(route):
-                    if arm.digest not in held and arm.digest not in fresh:
-                        fresh[arm.digest] = load(open_package(arm.digest), self._runners, threads=self._threads)
-            loaded = {
-                arm.digest: held.get(arm.digest) or fresh[arm.digest]
-                for route in table.routes.values()
-                for arm in _arms(route)
-            }
-            routes = {name: LiveRoute(route, loaded) for name, route in table.routes.items()}
+            return preparation.prepare(table, without)
         except BaseException:
             self.tally.refuse_table()
-            for version in fresh.values():
-                version.runner.close()
             raise
-        return Prepared(table, routes, loaded)
 
     def commit(self, prepared: Prepared) -> None:
         """Swap in one assignment; runners nobody needs are closed once nothing of theirs is in flight."""
@@ -124,6 +113,7 @@ class Plane:
         self._retired += [version for digest, version in old.items() if digest not in prepared.loaded]
         for version in prepared.loaded.values():
             self._driver.adopt(version)
+        self.residence.put_in_force(self._routes, self._loaded)
         self.tally.swap()
         self._close_idle()
 
@@ -173,7 +163,10 @@ class Plane:
 
     def run(self) -> bool:
         """Run what waits; True when some of it is left for the next turn."""
-        return self._driver.run()
+        more = self._driver.run()
+        if self.residence.pending:
+            more = self.residence.step() or more
+        return more
 
     def run_shadows(self) -> int:
         """Run what waits for the shadows, after the answers left; returns how many requests were taken up."""
@@ -196,7 +189,8 @@ class Plane:
     @property
     def able(self) -> bool:
         """False when there are models and the champion of none could answer."""
-        return not self._routes or any(not route.champion.loaded.runner.unready() for route in self._routes.values())
+        champions = (route.champion.loaded for route in self._routes.values())
+        return not self._routes or any(self.residence.state(loaded)[0] != UNAVAILABLE for loaded in champions)
 
     def longest_wait(self, loaded: Loaded) -> float:
         """Seconds that a request for this version would wait at most, if it came now."""
@@ -234,8 +228,10 @@ class Plane:
         else:
             routes = [self.route(model)] if model else self._routes.values()
             arms = (arm for route in routes for arm in route.arms)
-        found = ((arm, arm.loaded.runner.unready()) for arm in arms)
-        return [f"Model {arm.model!r} version {arm.version}: {why}" for arm, why in found if why]
+        states = ((arm, *self.residence.state(arm.loaded)) for arm in arms)
+        return [
+            f"Model {arm.model!r} version {arm.version}: {why}" for arm, state, why in states if state == UNAVAILABLE
+        ]
 
     @property
     def routes(self) -> Mapping[str, LiveRoute]:
@@ -244,12 +240,14 @@ class Plane:
 
     def close(self) -> None:
         """Run what waits and give back every runner."""
-        self._driver.offload = None
+        self._driver.offload = self.residence.aside = None
         while self.run() or self.run_shadows():
             pass
-        for version in self._loaded.values():
-            version.runner.close()
+        self.residence.close()
         self._routes, self._loaded = {}, {}
+
+    def _load_for(self, arm: LiveArm) -> None:
+        self.residence.want(arm)
 
     def _finish(self, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
         """Record what a run brought for one ticket, and tell whoever asked."""
@@ -328,22 +326,17 @@ class Plane:
         )
 
     def _close_idle(self) -> None:
+        busy = []
         for version in self._retired:
-            if not version.in_flight:
-                self.tally.unload()
-                self._driver.forget(version)
-                version.runner.close()
-        self._retired = [version for version in self._retired if version.in_flight]
+            if version.in_flight or self.residence.is_wanted(version):
+                busy.append(version)
+            else:
+                self.residence.release(version)
+        self._retired = busy
 
 
 def _nobody(_outcome: Answer | ModelwrightError) -> None:
     """Nobody waits for a shadow."""
-
-
-def _arms(route: Route) -> tuple[Arm, ...]:
-    if not route.arms:
-        raise BadInputError("serve.no-arms", f"The route of model {route.model!r} has no arm.")
-    return (*route.arms, *route.shadows)
 
 
 def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:

@@ -29,7 +29,8 @@ class LiveRoute:
     """A route with everything loaded.
 
     A prediction id always meets the same arm: its hash is a point in [0, 1), and canaries take the low end, so that a
-    growing canary keeps the ids it already had.
+    growing canary keeps the ids it already had. ``arms`` are those between which an unnamed version is chosen; an arm
+    in the role ``pinned`` is only reached by its version.
     """
 
     __slots__ = ("arms", "by_version", "champion", "model", "shadows")
@@ -39,7 +40,8 @@ class LiveRoute:
         arms = [LiveArm(route.model, arm, loaded[arm.digest]) for arm in route.arms]
         self.shadows = tuple(LiveArm(route.model, arm, loaded[arm.digest], "shadow") for arm in route.shadows)
         self.champion = max(arms, key=lambda arm: (arm.role == "champion", arm.weight))
-        self.arms = tuple(sorted(arms, key=lambda arm: arm.role != "canary"))
+        chosen = [arm for arm in arms if arm.role != "pinned"]
+        self.arms = tuple(sorted(chosen, key=lambda arm: arm.role != "canary"))
         every = (*route.shadows, *route.arms)
         self.by_version = {arm.version: LiveArm(route.model, arm, loaded[arm.digest], "pinned") for arm in every}
 

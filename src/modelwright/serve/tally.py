@@ -11,8 +11,8 @@ ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_s
 WARNINGS = "modelwright_input_warnings"
 RUNNER_RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
 QUARANTINED = "modelwright_quarantined_requests"
+LOADS = "modelwright_model_loads"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
-UNLOADS = "modelwright_unloads"
 
 
 class OwnCounters:
@@ -75,6 +75,10 @@ class Tally:
         """Count a request that is not run again."""
         self._add((QUARANTINED, model), 1)
 
+    def load(self, model: str, outcome: str) -> None:
+        """Count a version ``loaded`` on demand, one that ``failed`` to, or one ``unloaded``."""
+        self._add((LOADS, model, outcome), 1)
+
     def swap(self) -> None:
         """Count a table put in force."""
         self._swaps[0] += 1
@@ -82,10 +86,6 @@ class Tally:
     def refuse_table(self) -> None:
         """Count a table that could not be loaded."""
         self._refused_tables[0] += 1
-
-    def unload(self) -> None:
-        """Count a version whose memory was given back."""
-        self._add((UNLOADS,), 1)
 
     @property
     def rows(self) -> Mapping[Key, int]:
@@ -106,6 +106,11 @@ class Tally:
     def shed(self) -> Mapping[Key, int]:
         """Requests that were not run, by (model, reason)."""
         return self._of(SHED)
+
+    @property
+    def loads(self) -> Mapping[Key, int]:
+        """Loads on demand and unloadings, by (model, outcome)."""
+        return self._of(LOADS)
 
     def _add(self, key: Key, count: int) -> None:
         slots = self._slots.get(key)

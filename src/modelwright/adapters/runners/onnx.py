@@ -25,11 +25,15 @@ class OnnxRunner:
         threads: threads inside one operator; ONNX Runtime would size its pool from the host, not from our share.
     """
 
+    memory_bytes = 0
+
     def __init__(self, graph: bytes, *, name: str, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
+        # An arena keeps the memory of the largest run for ever, and makes every small model half as large again.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
         self._name = name
         try:

@@ -159,6 +159,38 @@ def unary(
     return bind
 
 
+def deferred(
+    shared: Shared,
+    permission: Permission,
+    response: Any,
+    begin: Callable[[Any, Callable[[ModelwrightError | None], object]], None],
+) -> Callable[[Parse], Callable[[Call, bytes], None]]:
+    """A call whose response waits: ``begin(request, done)`` has ``done`` told when it may leave, or why it cannot."""
+
+    def bind(parse: Parse) -> Callable[[Call, bytes], None]:
+        def serve(call: Call, data: bytes) -> None:
+            def done(error: ModelwrightError | None) -> None:
+                if call.cancelled():
+                    return
+                if error is not None:
+                    fail(call, error)
+                else:
+                    call.finish(response.SerializeToString())
+
+            try:
+                in_time(call)
+                actor_of(shared, call, permission)
+                begin(read(parse, data), done)
+            except asyncio.CancelledError:
+                return
+            except Exception as failure:  # noqa: BLE001 - the caller is told
+                fail(call, told(failure))
+
+        return serve
+
+    return bind
+
+
 def stream(
     waiting: Waiting,
     answers: Callable[[Parse, Call], AsyncIterator[Any]],

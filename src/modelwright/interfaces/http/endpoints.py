@@ -20,6 +20,7 @@ from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.describe import PLATFORM, configuration, described_columns, statistics
 from modelwright.serve.plane import Plane
+from modelwright.serve.repository import Repository
 from modelwright.serve.route import LiveArm
 
 EXTENSIONS = (
@@ -30,7 +31,7 @@ EXTENSIONS = (
     "schedule_policy",
     "statistics",
 )
-"""Those kept in full. The index of the repository is here, but ``load`` and ``unload`` are refused."""
+"""Those kept in full. ``model_repository`` is where a folder is served; with a registry, only its index is."""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Context:
     """
 
     plane: Plane
+    repository: Repository
     metrics: Metrics
     unready: Callable[[str, str], list[str]]
     document: Callable[[LiveArm | None], object]
@@ -90,9 +92,10 @@ def _readiness(context: Context, request: Request, body: dict[str, object], reas
     return json_reply(body, 503 if reasons else 200)
 
 
-def server_metadata(_context: Context, _request: Request) -> Reply:
+def server_metadata(context: Context, _request: Request) -> Reply:
     """Name, version and extensions."""
-    return json_reply({"name": "modelwright", "version": __version__, "extensions": EXTENSIONS})
+    extensions = sorted((*EXTENSIONS, "model_repository") if context.repository.changeable else EXTENSIONS)
+    return json_reply({"name": "modelwright", "version": __version__, "extensions": extensions})
 
 
 def model_metadata(context: Context, request: Request) -> Reply:

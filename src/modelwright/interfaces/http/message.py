@@ -85,6 +85,17 @@ class AskedAll:
 
 
 @dataclass(slots=True)
+class Later:
+    """A reply that waits for something else than a prediction.
+
+    ``begin`` is given whom to tell when it is done, or why it could not be.
+    """
+
+    begin: Callable[[Callable[[ModelwrightError | None], object]], object]
+    reply: Reply
+
+
+@dataclass(slots=True)
 class Reply:
     """One reply; ``headers`` are whole lines.
 

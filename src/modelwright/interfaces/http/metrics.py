@@ -10,6 +10,7 @@ from modelwright.interfaces.http.exposition import Family, render
 from modelwright.ports.counters import RESTARTS, Counters, Key, Part, Slots, added
 from modelwright.serve.tally import (
     KILLS,
+    LOADS,
     QUARANTINED,
     REFUSED_TABLES,
     ROWS,
@@ -17,7 +18,6 @@ from modelwright.serve.tally import (
     RUNS,
     SHED,
     SWAPS,
-    UNLOADS,
     WARNINGS,
 )
 
@@ -34,7 +34,7 @@ _COUNTERS = (
     (ERRORS, "Refused or failed requests.", ("code",)),
     (SWAPS, "Routing tables put in force.", ()),
     (REFUSED_TABLES, "Routing tables that could not be loaded.", ()),
-    (UNLOADS, "Versions whose memory was given back.", ()),
+    (LOADS, "Versions loaded on demand, those that failed to, and those unloaded.", ("model", "outcome")),
     (RUNNER_RESTARTS, "Processes of native models started again.", ("model",)),
     (KILLS, "Processes of native models that ended, by reason.", ("model", "reason")),
     (QUARANTINED, "Requests that ended processes and are not run again.", ("model",)),

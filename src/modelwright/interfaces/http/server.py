@@ -23,6 +23,7 @@ from modelwright.interfaces.http.gate import Gate
 from modelwright.interfaces.http.message import (
     Asked,
     AskedAll,
+    Later,
     Logged,
     Reply,
     Request,
@@ -36,7 +37,7 @@ from modelwright.interfaces.http.routes import ROUTES, Router
 from modelwright.ports.quota import Quota
 from modelwright.serve.call import Answer
 from modelwright.serve.observe import Observer
-from modelwright.serve.plane import Prepared
+from modelwright.serve.prepare import Prepared
 from modelwright.serve.quota import OwnQuota
 from modelwright.serve.route import LiveArm
 from modelwright.serve.turn import Turn
@@ -86,7 +87,8 @@ class DataPlane:
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
         self._gate, self._router = Gate(quota or OwnQuota()), Router(self._routes)
-        self._context = Context(turn.plane, self.metrics, self.unready, self._document, self._gate.may)
+        self._context = Context(turn.plane, turn.repository, self.metrics, self.unready, self._document, self._gate.may)
+        turn.repository.stopping = self._is_stopping
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._lingering: set[Connection] = set()
@@ -110,7 +112,10 @@ class DataPlane:
         if self.plane.table is None:
             return [STARTING]
         reasons = self.plane.unready(model, version) if model or not self.plane.able else []
-        return [STOPPING] if self.draining and not self._retiring else reasons
+        return [STOPPING] if self._is_stopping() else reasons
+
+    def _is_stopping(self) -> bool:
+        return self.draining and not self._retiring
 
     def ready(self, model: str = "", version: str = "") -> bool:
         """Whether there is nothing in the way; raises as :meth:`unready`."""
@@ -289,7 +294,14 @@ class DataPlane:
             done = partial(self._all, exchange, outcome)
             exchange.ask_all(self.turn, outcome.calls, self.limits.request_seconds, done)
             return None
+        if isinstance(outcome, Later):
+            outcome.begin(partial(self._later, exchange, outcome.reply))
+            return None
         return outcome
+
+    def _later(self, exchange: Exchange, reply: Reply, error: ModelwrightError | None) -> None:
+        """What a reply waited for is done."""
+        self._ready(exchange, reply if error is None else self._failed(exchange, error))
 
     def _one(self, exchange: Exchange, asked: Asked, outcome: Answer | ModelwrightError) -> None:
         """A prediction has come."""
