@@ -161,6 +161,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Bytes (500M, 2G) of models that a gateway keeps in memory; others are loaded when asked for. 0: keep all.",
     ),
     Setting("pinned", _names, "", "Models that are kept in memory whatever else needs it, separated by commas."),
+    Setting("cache_bytes", _bytes, "0", "Bytes (64M) of answers that a gateway keeps for equal requests; 0: none."),
+    Setting(
+        "cache_models",
+        _names,
+        "",
+        "Models whose answers are kept, separated by commas; `*`: all. Only for models whose answers never vary.",
+    ),
     Setting(
         "native_isolation",
         _isolation,
@@ -227,6 +234,8 @@ class Settings:
     native_memory_bytes: int
     memory_budget: int
     pinned: frozenset[str]
+    cache_bytes: int
+    cache_models: frozenset[str]
     workers: int
     access_log: str
     access_log_ratio: float

@@ -416,6 +416,24 @@ def test_models_of_a_registry_beyond_the_budget_answer_and_pinned_ones_that_do_n
     assert "serve.over-budget" in errors
 
 
+def test_equal_requests_are_answered_from_the_cache_and_counted_by_the_statistics(
+    gateway, registry, sum_package, monkeypatch
+):
+    registry(1, {"total": sum_package("total")})
+    monkeypatch.setenv("MODELWRIGHT_CACHE_BYTES", "1M")
+    monkeypatch.setenv("MODELWRIGHT_CACHE_MODELS", "total")
+    with triton.InferenceServerClient(gateway().http) as client:
+        for value in (1, 1, 2, 1):
+            given = triton.InferInput("X", [1, 3], "FP32")
+            given.set_data_from_numpy(np.full((1, 3), value, np.float32))
+            answer = client.infer("total", [given], headers=dict(HEADERS))
+            assert answer.as_numpy("total").tolist() == [[3.0 * value]]
+        (told,) = client.get_inference_statistics("total", headers=dict(HEADERS))["model_stats"]
+    stats = {name: figures["count"] for name, figures in told["inference_stats"].items()}
+    assert (stats["success"], stats["cache_hit"], stats["cache_miss"]) == (4, 2, 2)
+    assert told["execution_count"] == 2
+
+
 def test_serving_imports_nothing_heavy():
     script = "import sys, modelwright.processes.gateway; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -97,33 +97,32 @@ def ticket(limit=1.0):
 
 def test_equal_requests_wait_for_the_first():
     cache, first, second = ResponseCache(1, ()), ticket(), ticket()
-    assert not cache.wait(b"k", first)
-    assert cache.wait(b"k", second)
-    assert not cache.wait(b"other", ticket())
-    assert cache.settled(b"k") == [second]
-    assert cache.settled(b"k") == []
-    assert not cache.wait(b"k", ticket())
+    assert not cache.follow(b"k", first)
+    cache.lead(b"k", first)
+    assert cache.follow(b"k", second)
+    assert not cache.follow(b"other", ticket())
+    assert cache.settled(b"k", second) == []
+    assert cache.settled(b"k", first) == [second]
+    assert not cache.follow(b"k", ticket())
 
 
-def test_who_waits_for_one_who_left_is_told_apart():
+def test_who_waited_for_one_who_left_waits_for_the_next_or_runs():
     cache, first, second, third = ResponseCache(1, ()), ticket(), ticket(), ticket()
-    cache.wait(b"k", first)
-    cache.wait(b"k", second)
+    cache.lead(b"k", first)
+    cache.follow(b"k", second)
     first.cancelled = True
-    assert not cache.wait(b"k", third)
-    assert cache.settled(b"k") == [second]
-    cache.wait(b"k", first)
-    first.cancelled = False
-    cache.wait(b"k", second)
-    first.cancelled = True
-    assert cache.abandoned() == [(b"k", [second])]
+    assert not cache.follow(b"k", third)
+    cache.lead(b"k", third)
+    assert cache.abandoned() == []
+    third.cancelled = True
+    assert cache.abandoned() == [[second]]
     assert cache.abandoned() == []
 
 
 def test_who_waited_too_long_waits_no_longer():
-    cache, second, third = ResponseCache(1, ()), ticket(5.0), ticket(10.0)
-    cache.wait(b"k", ticket())
-    cache.wait(b"k", second)
-    cache.wait(b"k", third)
+    cache, first, second, third = ResponseCache(1, ()), ticket(), ticket(5.0), ticket(10.0)
+    cache.lead(b"k", first)
+    cache.follow(b"k", second)
+    cache.follow(b"k", third)
     assert cache.late(6.0) == [second]
-    assert cache.settled(b"k") == [third]
+    assert cache.settled(b"k", first) == [third]

@@ -49,6 +49,7 @@ from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
 from modelwright.processes.observing import dropped, observer_of, require_usable
 from modelwright.record.writer import SegmentWriter
+from modelwright.serve.cache import ResponseCache
 from modelwright.serve.memory import keep_one_heap
 from modelwright.serve.plane import Plane
 from modelwright.serve.prepare import arms_of
@@ -192,6 +193,7 @@ class Gateway:
                 memory_bytes=settings.native_memory_bytes,
                 isolation=settings.native_isolation,
             ),
+            cache=ResponseCache(settings.cache_bytes, settings.cache_models) if settings.cache_bytes else None,
             budget=Budget(settings.memory_budget, settings.pinned, settings.threads, self._cores),
             queue_seconds=settings.queue_seconds,
             offload=partial(self._aside, self._runs),

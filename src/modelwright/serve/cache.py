@@ -62,35 +62,35 @@ class ResponseCache:
             _, (_, freed) = self._kept.popitem(last=False)
             self.bytes -= freed
 
-    def wait(self, key: bytes, ticket: Ticket) -> bool:
-        """Whether an equal request is under way, for whose answer this one now waits; else it is the one that runs."""
+    def follow(self, key: bytes, ticket: Ticket) -> bool:
+        """Whether an equal request is under way, for whose answer this one now waits."""
         under_way = self._asked.get(key)
         if under_way is None or under_way[0].cancelled:
-            followers = [] if under_way is None else under_way[1]
-            self._asked[key] = (ticket, followers)
             return False
         under_way[1].append(ticket)
         return True
 
-    def settled(self, key: bytes) -> list[Ticket]:
-        """Who waited for the request that has its outcome now."""
-        return self._asked.pop(key, (None, []))[1]
+    def lead(self, key: bytes, ticket: Ticket) -> None:
+        """Equal requests wait for this one from now on, and those that waited for one who has gone."""
+        _, followers = self._asked.get(key, (ticket, []))
+        self._asked[key] = (ticket, followers)
 
-    def abandoned(self) -> list[tuple[bytes, list[Ticket]]]:
-        """Keys whose request was cancelled although others wait for its answer, with those: one of them has to run."""
-        found = []
-        for key, (leader, followers) in list(self._asked.items()):
-            if leader.cancelled:
-                del self._asked[key]
-                if followers:
-                    found.append((key, followers))
-        return found
+    def settled(self, key: bytes, ticket: Ticket) -> list[Ticket]:
+        """Who waited for this request, which has its outcome now."""
+        if self._asked.get(key, (None,))[0] is not ticket:
+            return []
+        return self._asked.pop(key)[1]
+
+    def abandoned(self) -> list[list[Ticket]]:
+        """Those who wait for a request that was cancelled, by their key; they wait no longer."""
+        gone = [key for key, (leader, _) in self._asked.items() if leader.cancelled]
+        return [followers for key in gone if (followers := self._asked.pop(key)[1])]
 
     def late(self, now: float) -> list[Ticket]:
         """Those who wait and whose time (``time.perf_counter``) ran out; they wait no longer."""
         late = []
         for _, followers in self._asked.values():
-            late += [ticket for ticket in followers if now > ticket.limit and not ticket.cancelled]
+            late += [ticket for ticket in followers if now > ticket.limit]
             followers[:] = [ticket for ticket in followers if now <= ticket.limit]
         return late
 

@@ -96,7 +96,7 @@ def _memory(loaded: Loaded) -> dict[str, object]:
 
 
 def _statistics(model: str, version: str, served: Served) -> dict[str, object]:
-    """A version's statistics. There is no cache here, so its figures are 0."""
+    """A version's statistics. What a miss costs is part of the request's input, and not told apart."""
     total = served.total()
     answered = total.requests
     infer = total.infer_seconds + total.shared_infer_seconds
@@ -109,14 +109,14 @@ def _statistics(model: str, version: str, served: Served) -> dict[str, object]:
         "inference_count": total.rows,
         "execution_count": total.runs,
         "inference_stats": {
-            "success": _duration(answered, success),
+            "success": _duration(answered + served.reused, success + served.reused_seconds),
             "fail": _duration(served.failed, served.failed_seconds),
             "queue": _duration(answered, total.queue_seconds),
             "compute_input": _duration(answered, total.input_seconds),
             "compute_infer": _duration(answered, infer),
             "compute_output": _duration(answered, output),
-            "cache_hit": _duration(0, 0.0),
-            "cache_miss": _duration(0, 0.0),
+            "cache_hit": _duration(served.reused, served.reused_seconds),
+            "cache_miss": _duration(served.missed, 0.0),
         },
         "batch_stats": [
             {

@@ -205,11 +205,16 @@ class Driver:
         """
         for lane in (*self._running, *self._closed, *self._remotes):
             for ticket in (*(ticket for run in lane.runs for ticket in run.tickets), *lane.queued()):
-                if now > ticket.limit and not ticket.cancelled:
-                    ticket.cancelled = True
-                    self.fail(ticket, _too_late(), now)
+                if now > ticket.limit:
+                    self.give_up(ticket, now)
         for aside in self._remotes.values():
             aside.end_hung(now)
+
+    def give_up(self, ticket: Ticket, now: float) -> None:
+        """Fail a ticket whose time ran out; what its run brings back is thrown away."""
+        if not ticket.cancelled:
+            ticket.cancelled = True
+            self.fail(ticket, _too_late(), now)
 
     def fail(self, ticket: Ticket, error: ModelwrightError, now: float) -> None:
         """Finish a ticket that did not run."""

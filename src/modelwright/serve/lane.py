@@ -49,7 +49,8 @@ class Ticket:
     ``layout`` is what two requests must share to run together; ``limit`` is the moment (``time.perf_counter``) at which
     the caller has given up; ``actor`` is whose queue it stands in; ``sent`` are the tensors as the caller sent them,
     where the model gets others. ``arrived`` and ``queued`` are the moments before and after it was checked; ``started``
-    is when the request's last byte came, where that is known; ``ran`` is its run, once it has run.
+    is when the request's last byte came, where that is known; ``ran`` is its run, once it has run. ``key`` is what it
+    shares with equal requests, where others may wait for its answer (:mod:`.reuse`).
     """
 
     arm: LiveArm
@@ -67,6 +68,7 @@ class Ticket:
     queued: float = field(default_factory=time.perf_counter)
     started: float = 0.0
     ran: Ran | None = None
+    key: bytes = b""
 
 
 @dataclass(slots=True, eq=False)

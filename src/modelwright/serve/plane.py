@@ -17,6 +17,7 @@ from modelwright.core.version import RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
 from modelwright.ports.runner import Outcome, RunnerLoader, Watch
+from modelwright.serve.cache import ResponseCache
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import RUN_SECONDS, Driver, Offload
 from modelwright.serve.lane import Ticket
@@ -24,6 +25,7 @@ from modelwright.serve.load import Loaded
 from modelwright.serve.loader import Loader
 from modelwright.serve.prepare import Preparation, Prepared, Without
 from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
+from modelwright.serve.reuse import Reuse
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
 from modelwright.serve.tally import OwnCounters, Tally
 
@@ -50,6 +52,7 @@ class Plane:
         offload: takes long runs off this thread; None: every run is made here.
         aside: takes loads off this thread; None: they are made here.
         counters: where to count; None: in this process alone.
+        cache: answers that are kept for equal requests; None: none are.
         watch: the event loop, for models in other processes; None: runs wait for them.
         run_seconds: a run in another process that takes longer hangs.
     """
@@ -66,6 +69,7 @@ class Plane:
         counters: Counters | None = None,
         watch: Watch | None = None,
         run_seconds: float = RUN_SECONDS,
+        cache: ResponseCache | None = None,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
         self._sink = sink
@@ -78,6 +82,7 @@ class Plane:
             watch=watch,
             run_seconds=run_seconds,
         )
+        self._reuse = None if cache is None else Reuse(cache, self.tally, self._driver.put, self._finish)
         loader = Loader(runners, threads=budget.threads, cores=budget.cores)
         self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
@@ -143,7 +148,12 @@ class Plane:
         if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
             self._driver.refuse(arm.loaded, call, ticket.feeds)
         ticket.started = call.started
+        reuse = self._reuse
+        if reuse is not None and reuse.takes(ticket):
+            return ticket
         self._driver.admit(arm.loaded, call)
+        if reuse is not None:
+            reuse.lead(ticket)
         self._driver.put(ticket)
         return ticket
 
@@ -163,6 +173,8 @@ class Plane:
 
     def run(self) -> bool:
         """Run what waits; True when some of it is left for the next turn."""
+        if self._reuse is not None:
+            self._reuse.run()
         more = self._driver.run()
         if self.residence.pending:
             more = self.residence.step() or more
@@ -185,6 +197,10 @@ class Plane:
     def give_up_late(self, now: float) -> None:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
+        if self._reuse is not None:
+            self._reuse.sweep()
+            for ticket in self._reuse.late(now):
+                self._driver.give_up(ticket, now)
 
     @property
     def able(self) -> bool:
@@ -253,6 +269,8 @@ class Plane:
         """Record what a run brought for one ticket, and tell whoever asked."""
         arm, call = ticket.arm, ticket.call
         sent = ticket.feeds if ticket.sent is None else ticket.sent
+        if ticket.key and self._reuse is not None:
+            self._reuse.settle(ticket, outcome, seconds)
         if isinstance(outcome, ModelwrightError):
             self._record(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
             if arm.role != "canary" or not self._stand_in(ticket):

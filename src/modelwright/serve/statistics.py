@@ -16,6 +16,7 @@ from modelwright.serve.stages import BOUNDS, Stages, count
 EXACT_ROWS = 64
 """Runs of more rows are counted together: up to the next power of two."""
 _RUNS, _FAILED, _LAST = "statistics.runs", "statistics.failed", "statistics.last"
+_REUSED = "statistics.reused"
 
 
 @dataclass(slots=True)
@@ -46,12 +47,16 @@ class Served:
     """What one version has done.
 
     ``batches`` has its runs by their rows (see :data:`EXACT_ROWS`); ``failed`` counts requests that failed once they
-    were taken, or whose time ran out; ``last`` is when the first request of the latest run came (Unix time).
+    were taken, or whose time ran out; ``reused`` those answered without a run of their own, ``missed`` those that the
+    cache had no answer for; ``last`` is when the first request of the latest run came (Unix time).
     """
 
     batches: dict[int, Runs] = field(default_factory=dict)
     failed: int = 0
     failed_seconds: float = 0.0
+    reused: int = 0
+    reused_seconds: float = 0.0
+    missed: int = 0
     last: float = 0.0
 
     def total(self) -> Runs:
@@ -140,11 +145,23 @@ class Statistics:
         served.failed += 1
         served.failed_seconds += now - ticket.arrived
 
+    def reused(self, ticket: Ticket) -> None:
+        """Count a request that got the answer of an equal one."""
+        served = self._of(ticket)
+        served.reused += 1
+        served.reused_seconds += time.perf_counter() - ticket.arrived
+        served.last = ticket.call.received_at
+
+    def missed(self, ticket: Ticket) -> None:
+        """Count a request that the cache has no answer for."""
+        self._of(ticket).missed += 1
+
     def publish(self) -> None:
         """Let the other processes see what was counted until now."""
         self.stages.publish()
         for version, served in self._served.items():
             self._put((_FAILED, *version), (served.failed, served.failed_seconds))
+            self._put((_REUSED, *version), (served.reused + served.missed, served.reused, served.reused_seconds))
             self._put((_LAST, *version), (served.last,))
             for size, runs in served.batches.items():
                 self._put((_RUNS, *version, str(size)), astuple(runs))
@@ -185,6 +202,11 @@ def together(parts: Sequence[Part]) -> Mapping[tuple[str, str], Served]:
                 served = found[labels[0], labels[1]]
                 served.failed += int(slots[0])
                 served.failed_seconds += slots[1]
+            elif family == _REUSED:
+                served = found[labels[0], labels[1]]
+                served.missed += int(slots[0] - slots[1])
+                served.reused += int(slots[1])
+                served.reused_seconds += slots[2]
             elif family == _LAST and part.live:
                 served = found[labels[0], labels[1]]
                 served.last = max(served.last, slots[0])

@@ -11,7 +11,7 @@ ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_s
 WARNINGS = "modelwright_input_warnings"
 RUNNER_RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
 QUARANTINED = "modelwright_quarantined_requests"
-LOADS = "modelwright_model_loads"
+LOADS, REUSED = "modelwright_model_loads", "modelwright_cached_requests"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
 
 
@@ -78,6 +78,10 @@ class Tally:
     def load(self, model: str, outcome: str) -> None:
         """Count a version ``loaded`` on demand, one that ``failed`` to, or one ``unloaded``."""
         self._add((LOADS, model, outcome), 1)
+
+    def reuse(self, model: str, outcome: str) -> None:
+        """Count a request looked up in the cache: a ``hit``, a ``miss``, or ``joined`` to an equal one under way."""
+        self._add((REUSED, model, outcome), 1)
 
     def swap(self) -> None:
         """Count a table put in force."""
