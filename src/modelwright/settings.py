@@ -132,6 +132,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log_mode", _log_mode, "batched", "Prediction log: `batched` syncs every 100 ms, `sync` before each answer."
     ),
+    Setting(
+        "open_predictions",
+        _flag,
+        "no",
+        "Answer predictions that come without a token, as SageMaker and Vertex AI ask: whoever reaches the address may "
+        "predict, and nothing else.",
+    ),
     Setting("log_required", _flag, "no", "Refuse predictions (503) while the prediction log cannot be written."),
     Setting(
         "log_tensor_bytes",
@@ -216,6 +223,7 @@ class Settings:
     predict_route: str
     health_route: str
     log_mode: str
+    open_predictions: bool
     log_required: bool
     log_tensor_bytes: int
     segment_bytes: int

@@ -130,3 +130,13 @@ def test_readiness_is_that_of_the_runners_and_only_who_may_read_is_told_why(serv
     assert (told.status, told.body["reasons"]) == (503, ["Model 'good' version 1: It is closed.", *why])
     loader.runners[bad.digest].broken = ""
     assert server.request("GET", "/v2/health/ready").body == {"ready": True}
+
+
+def test_predictions_may_be_open_and_nothing_else_is(serve, sum_package):
+    server = serve(sum_package(), authenticate=True, open_predictions="yes")
+    for path, body in (("/v2/models/total/infer", ROW), ("/invocations", {"instances": [[1, 2, 3]]})):
+        assert server.request("POST", path, body).status == 200
+    assert {record.actor for record in server.records(2, PredictionRecord)} == {"stranger"}
+    assert server.request("POST", "/v2/models/total/infer", ROW, token="mw_unknown").status == 401
+    for method, path in (("POST", "/record/truth"), ("GET", "/metrics"), ("POST", "/v2/repository/index")):
+        assert server.request(method, path, {}).status == 401

@@ -86,7 +86,10 @@ class DataPlane:
         self.metrics = Metrics(turn.plane.tally.counters, {**own, **readings}, PlaneMetrics(turn.plane))
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
-        self._gate, self._router = Gate(quota or OwnQuota()), Router(self._routes)
+        self._gate, self._router = (
+            Gate(quota or OwnQuota(), open_predictions=limits.open_predictions),
+            Router(self._routes),
+        )
         self._context = Context(turn.plane, turn.repository, self.metrics, self.unready, self._document, self._gate.may)
         turn.repository.stopping = self._is_stopping
         self._connections: set[Connection] = set()
