@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelwright import settings as settings_module
-from modelwright.processes.gateway import Gateway, GatewayOptions
+from modelwright.processes.gateway import Gateway
+from modelwright.processes.gateway_options import GatewayOptions
 from modelwright.processes.listening import listen
 
 ROOT = Path(__file__).parent.parent.parent

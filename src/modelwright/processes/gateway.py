@@ -11,17 +11,15 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import hashlib
 import logging
 import os
 import secrets
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,12 +31,7 @@ from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
 from modelwright.adapters.runners.routed import RoutedRunners
-from modelwright.adapters.stores.local_blobs import LocalBlobs
-from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
-from modelwright.core import package_codec, routing_codec
 from modelwright.core.errors import BadInputError, ModelwrightError, UnavailableError
-from modelwright.core.package import Package
-from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 from modelwright.interfaces.http import infer, tensors
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.ports.quota import Quota
@@ -46,13 +39,15 @@ from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
 from modelwright.processes.cores import cores
 from modelwright.processes.descriptors import room_for
-from modelwright.processes.listening import is_loopback, listen, spoken
+from modelwright.processes.gateway_options import GatewayOptions, grants_of, require_loopback, standalone_table
+from modelwright.processes.listening import listen, spoken
+from modelwright.processes.loop_watch import LoopWatch
 from modelwright.processes.observing import dropped, observer_of, require_usable
+from modelwright.processes.table_serving import TableServing
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.cache import ResponseCache
 from modelwright.serve.memory import keep_one_heap
 from modelwright.serve.plane import Plane
-from modelwright.serve.prepare import arms_of
 from modelwright.serve.residence import Budget
 from modelwright.serve.tally import OwnCounters
 from modelwright.serve.turn import Turn
@@ -62,101 +57,10 @@ POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 1.0
 LOADS_AT_ONCE = 4  # those of models in processes of their own; others are loaded one by one
 GC_THRESHOLDS = (20_000, 20, 20)  # a request leaves no cycles behind, so looking for them every 700 objects is waste
-STANDALONE_VERSION = "1"
 
 Result = TypeVar("Result")
 
 _logger = logging.getLogger("modelwright.gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayOptions:
-    """How to run. ``listener`` is a bound socket that the supervisor ``parent`` hands down; -1 = bind ``http``.
-
-    ``insecure`` allows an address that other machines can reach, without TLS. A ``successor`` takes over from a gateway
-    that still serves: it ends rather than serve less than the whole table.
-    """
-
-    http: str
-    gateway_id: str = "g0"
-    listener: int = -1
-    parent: int = 0
-    packages: tuple[Path, ...] = ()
-    authenticate: bool = True
-    insecure: bool = False
-    grpc: str = ""
-    successor: bool = False
-    models: Path | None = None
-
-    @property
-    def standalone(self) -> bool:
-        """Whether it serves packages without a registry."""
-        return bool(self.packages) or self.models is not None
-
-    @property
-    def supervised(self) -> bool:
-        """Whether a supervisor runs it, maybe with others over the same data directory."""
-        return self.listener >= 0
-
-
-def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
-    """Every package as version 1 and champion of its model; an empty token means that none is asked for.
-
-    Raises:
-        BadInputError: ``serve.duplicate-model``.
-    """
-    routes: dict[str, Route] = {}
-    for package in packages:
-        if package.name in routes:
-            raise BadInputError(
-                "serve.duplicate-model", f"Two packages hold a model named {package.name!r}.", fix="Give one of them."
-            )
-        arm = Arm(STANDALONE_VERSION, package.digest, 1.0, "champion")
-        routes[package.name] = Route(package.name, (arm,))
-    return RoutingTable(1, routes, grants_of(token), authenticate=bool(token))
-
-
-def grants_of(token: str) -> tuple[TokenGrant, ...]:
-    """Everything is granted to who has the token; an empty one means that none is asked for."""
-    return (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
-
-
-class LoopWatch:
-    """An event loop as processes of models are watched with (``ports.runner.Watch``).
-
-    Args:
-        after: called after each piece of work.
-    """
-
-    def __init__(self, after: Callable[[], None]) -> None:
-        self._after = after
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self) -> None:
-        """Use the running loop from now on."""
-        self._loop = asyncio.get_running_loop()
-
-    def add_reader(self, descriptor: int, ready: Callable[[], None]) -> None:
-        """Call ``ready`` whenever the descriptor can be read."""
-        self._running.add_reader(descriptor, self._do, ready)
-
-    def remove_reader(self, descriptor: int) -> None:
-        """Stop that."""
-        self._running.remove_reader(descriptor)
-
-    def call_soon(self, work: Callable[[], None]) -> None:
-        """Call ``work`` on the loop's thread."""
-        self._running.call_soon_threadsafe(self._do, work)
-
-    @property
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            raise RuntimeError("the event loop does not run yet")
-        return self._loop
-
-    def _do(self, work: Callable[[], None]) -> None:
-        work()
-        self._after()
 
 
 class Gateway:
@@ -206,6 +110,14 @@ class Gateway:
         self._observer = observer_of(settings, identity)
         quota = _quota(run_dir / QUOTA_FILE, options)
         self._server = DataPlane(self._turn, settings, self._readings(), quota, self._observer)
+        self._table = TableServing(
+            settings.home,
+            identity,
+            self._server,
+            self._in_thread,
+            supervised=options.supervised,
+            successor=options.successor,
+        )
         self._over_grpc: Any = None
         self._stopping = False
 
@@ -219,7 +131,9 @@ class Gateway:
         stop, retire, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (RETIRE, retire)):
             asyncio.get_running_loop().add_signal_handler(number, event.set)
-        work = asyncio.create_task(self._serve_packages(ended) if self._options.standalone else self._follow(ended))
+        work = asyncio.create_task(
+            self._serve_packages(ended) if self._options.standalone else self._serve_table(ended)
+        )
         told = [asyncio.create_task(event.wait()) for event in (stop, retire)]
         await asyncio.wait([work, *told], return_when=asyncio.FIRST_COMPLETED)
         self._stopping = True
@@ -239,6 +153,14 @@ class Gateway:
             for pool in (self._loads, self._runs):
                 pool.shutdown(wait=False, cancel_futures=True)
             _logger.info("stopped", extra={"gateway": self._options.gateway_id})
+
+    async def _serve_table(self, ended: asyncio.Event) -> None:
+        await self._table.follow(self.http, ended, self._accept, self._announce)
+
+    async def _accept(self) -> bool:
+        if not self._stopping:
+            await self._open()
+        return not self._stopping
 
     async def _open(self) -> None:
         """Accept requests."""
@@ -326,100 +248,6 @@ class Gateway:
         self._announce()
         await serving.follow(ended)
 
-    async def _follow(self, ended: asyncio.Event) -> None:
-        """Serve the registry's routing table, and every newer one that is published; not ready before the first.
-
-        A table that is there already is loaded before the first connection is accepted: those wait on the socket.
-        """
-        path = self._settings.home / "run" / ROUTING_FILE
-        presence = GatewayPresence(path.parent, self._options.gateway_id)
-        try:
-            seen = await self._look(path, (0, 0), presence)
-            if self._options.successor and self._plane.table is None:
-                raise UnavailableError("serve.no-table", "No routing table could be loaded whole.")
-            if self._stopping:
-                return
-            await self._open()
-            announced, published = False, 0.0
-            while not ended.is_set():
-                seen = await self._look(path, seen, presence)
-                if not announced and self._plane.table is not None:
-                    announced = True
-                    self._announce()
-                if time.monotonic() - published > PUBLISH_SECONDS:
-                    published = time.monotonic()
-                    self._server.metrics.publish()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), POLL_SECONDS)
-        finally:
-            presence.close()
-
-    async def _look(self, path: Path, seen: tuple[int, int], presence: GatewayPresence) -> tuple[int, int]:
-        """Read the table if it was replaced; its stamp."""
-        stamp = _stamp(path)
-        if stamp != seen:
-            await self._read(path, presence)
-        return stamp
-
-    async def _read(self, path: Path, presence: GatewayPresence) -> None:
-        try:
-            table = await self._in_thread(_read_table, path)
-        except (OSError, ModelwrightError) as error:
-            _logger.exception("routing table unreadable", exc_info=error)
-            return
-        if self._plane.table is None or table.epoch > self._plane.table.epoch:
-            await self._take(table, presence)
-
-    async def _take(self, table: RoutingTable, presence: GatewayPresence) -> None:
-        """Load a table beside the traffic and swap it in; keep the old one and say why when that fails."""
-        error: dict[str, object] | None = None
-        began = time.monotonic()
-        try:
-            self._server.commit(await self._in_thread(self._plane.prepare, table, self._open_package))
-        except ModelwrightError as failure:
-            if failure.code == "serve.over-budget" and self._plane.table is None and not self._options.supervised:
-                raise
-            error = {"epoch": table.epoch, "what": str(failure), "code": failure.code}
-            _logger.error("table refused", extra=error)  # noqa: TRY400 - the reason is in it; a traceback says no more
-        except Exception:
-            error = {"epoch": table.epoch, "what": "An unexpected error; see the gateway's log."}
-            _logger.exception("table refused", extra={"epoch": table.epoch})
-        else:
-            seconds = round(time.monotonic() - began, 4)
-            _logger.info(
-                "table in force", extra={"epoch": table.epoch, "models": sorted(table.routes), "seconds": seconds}
-            )
-        # where what is pinned does not fit, no part of the table is what was asked for
-        salvageable = error is not None and error.get("code") != "serve.over-budget"
-        if salvageable and self._plane.table is None and not self._options.successor:
-            await self._salvage(table)
-        self._server.metrics.publish()
-        body = {"pid": os.getpid(), "epoch": self._epoch(), "http": self.http, "error": error, "at": time.time()}
-        try:
-            await self._in_thread(presence.report, body)
-        except OSError as failure:  # a full disk must not stop predictions
-            _logger.exception("report not written", exc_info=failure)
-
-    async def _salvage(self, table: RoutingTable) -> None:
-        """At the start there is no old table to keep: serve every model that loads, all at once, as epoch 0."""
-
-        def drop(given: RoutingTable, failed: Mapping[str, ModelwrightError]) -> RoutingTable:
-            whole = {name: r for name, r in given.routes.items() if all(arm.digest not in failed for arm in arms_of(r))}
-            return replace(given, routes=whole)
-
-        good = {name: route for name, route in table.routes.items() if route.arms}
-        try:
-            prepared = await self._in_thread(
-                self._plane.prepare, replace(table, epoch=0, routes=good), self._open_package, drop
-            )
-        except Exception as failure:
-            _logger.exception("no model served", exc_info=failure)
-            return
-        for digest, error in prepared.failed.items():
-            _logger.error("not loaded", extra={"digest": digest, **error.to_json()})
-        if prepared.routes:
-            self._server.commit(prepared)
-
     def _aside(self, pool: ThreadPoolExecutor, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
         """A long run or a load in another thread; what follows it happens here."""
 
@@ -436,9 +264,6 @@ class Gateway:
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
 
-    def _open_package(self, digest: str) -> Package:
-        return package_codec.load(digest, LocalBlobs(self._settings.home / "blobs").get)
-
     def _announce(self) -> None:
         gc.collect()
         gc.freeze()  # what is loaded stays: later collections need not look at it again
@@ -447,9 +272,6 @@ class Gateway:
         _logger.info("ready", extra={"gateway": self._options.gateway_id, "http": self.http, "models": models})
         scheme = "https" if self._tls else "http"
         _say(f"ready {scheme}://{self.http} ({len(models)} model{'' if len(models) == 1 else 's'})")
-
-    def _epoch(self) -> int:
-        return -1 if self._plane.table is None else self._plane.table.epoch
 
     def _readings(self) -> dict[tuple[str, str, str], Callable[[], float]]:
         return {
@@ -469,7 +291,7 @@ class Gateway:
             ("modelwright_dropped_traces", "Traced requests that the collector did not get.", "counter"): (
                 lambda: dropped(self._observer.traces if self._observer else None)
             ),
-            ("modelwright_routing_epoch", "Epoch of the routing table in force.", "lowest"): self._epoch,
+            ("modelwright_routing_epoch", "Epoch of the routing table in force.", "lowest"): lambda: self._table.epoch,
         }
 
     def _log_bytes(self) -> int:
@@ -492,7 +314,7 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
     require_usable(settings)
     keep_one_heap()
     if not options.authenticate:
-        _require_loopback(options)
+        require_loopback(options)
     if options.listener >= 0:
         die_with_parent(options.parent)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal's end is the supervisor's affair
@@ -569,31 +391,6 @@ def _quota(path: Path, options: GatewayOptions) -> Quota | None:
     except OSError as error:
         _logger.warning("the rates of tokens are counted by each gateway for itself (%s)", error)
         return None
-
-
-def _require_loopback(options: GatewayOptions) -> None:
-    hosts = [settings_module.address(text)[0] for text in (options.http, options.grpc) if text]
-    host = next((host for host in hosts if not is_loopback(host)), hosts[0])
-    if not options.standalone or not is_loopback(host):
-        raise BadInputError(
-            "serve.no-auth-needs-loopback",
-            "--no-auth is allowed only with --package or --models, and on a loopback address.",
-            why=f"{host} can be reached by others, or the registry's tokens would be ignored.",
-            fix="Leave --no-auth out and use the printed token, or listen on 127.0.0.1.",
-        )
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes whenever the file is replaced."""
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_ino, status.st_mtime_ns)
-
-
-def _read_table(path: Path) -> RoutingTable:
-    return routing_codec.decode(path.read_bytes())
 
 
 def _say(line: str) -> None:

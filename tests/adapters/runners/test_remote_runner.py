@@ -6,7 +6,7 @@ import pytest
 
 from modelwright.adapters.runners.process import ProcessRunners
 from modelwright.core.package import Golden
-from modelwright.processes.gateway import LoopWatch
+from modelwright.processes.loop_watch import LoopWatch
 from modelwright.testing.remote import SteppedRemote
 from modelwright.testing.remote_conformance import RemoteConformance, Witness
 
