@@ -15,12 +15,15 @@ from modelwright.core.errors import BadInputError
 from modelwright.ports.channel import Channel
 from modelwright.ports.framework import Framework
 from modelwright.ports.platform import Platform
+from modelwright.ports.runner import RunnerLoader
 from modelwright.ports.workflow import Workflow
 from modelwright.settings import Settings
 
 if TYPE_CHECKING:
     from modelwright.core.package import Package
     from modelwright.lifecycle.local import Workbench
+    from modelwright.ports.blobs import BlobStore
+    from modelwright.ports.store import VersionStore
 
 
 class SystemClock:
@@ -85,15 +88,45 @@ def plugin(group: str, name: str) -> EntryPoint:
     return found[name]
 
 
-def frameworks() -> tuple[Framework, ...]:
-    """Every framework adapter found; one that cannot be imported is left out (``modelwright plugins`` says why)."""
+def frameworks(of_graphs: Framework | None = None) -> tuple[Framework, ...]:
+    """Every framework adapter found, and the one of graphs (of package files alone, where none is given).
+
+    One that cannot be imported is left out (``modelwright plugins`` says why).
+    """
     loaded: list[Framework] = []
     for point in entry_points(group="modelwright.frameworks"):
         try:
             loaded.append(point.load()())
         except ImportError:
             continue
-    return tuple(loaded)
+    return (*loaded, of_graphs or graphs())
+
+
+def runners() -> RunnerLoader:
+    """What loads packages of every route."""
+    from modelwright.adapters.runners.graph import GraphRunners  # lazy, as in platform()
+    from modelwright.adapters.runners.onnx import OnnxRunners
+
+    return GraphRunners(OnnxRunners())
+
+
+def graphs(versions: VersionStore | None = None, blobs: BlobStore | None = None) -> Framework:
+    """Packs graphs of models: from package files, and from the registry where there is one."""
+    from modelwright.adapters.frameworks.graph import GraphFramework  # lazy, as in platform()
+
+    def registered(model: str, reference: str) -> tuple[str, Package]:
+        if versions is None or blobs is None:
+            raise BadInputError(
+                "graph.no-registry",
+                f"{model}@{reference} is in a registry, and none is open here.",
+                fix="Run `modelwright pack` with the registry's --home, or name a package file.",
+            )
+        from modelwright.core.package_codec import load  # lazy, as in platform()
+
+        version = versions.version(model, reference)
+        return version.number, load(version.digest, blobs.get)
+
+    return GraphFramework(runners(), open_package, registered)
 
 
 def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
@@ -109,11 +142,10 @@ def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
 
 def workbench() -> Workbench:
     """The ports that need no data directory."""
-    from modelwright.adapters.runners.onnx import OnnxRunners  # lazy, as in platform()
-    from modelwright.adapters.sources.files import FileSource
+    from modelwright.adapters.sources.files import FileSource  # lazy, as in platform()
     from modelwright.lifecycle.local import Workbench
 
-    return Workbench(source=FileSource(), frameworks=frameworks(), runners=OnnxRunners())
+    return Workbench(source=FileSource(), frameworks=frameworks(), runners=runners())
 
 
 def open_package(path: Path) -> Package:
@@ -149,7 +181,6 @@ def plugins() -> list[dict[str, str]]:
 def platform(settings: Settings) -> Iterator[Platform]:
     """The Platform over one data directory; closes the database at the end."""
     # Lazy: a command that only prints --help or reads a package must not pay for SQL, DuckDB and the rest.
-    from modelwright.adapters.runners.onnx import OnnxRunners
     from modelwright.adapters.sources.files import FileSource
     from modelwright.adapters.sources.project import read_project
     from modelwright.adapters.stores.database import open_database
@@ -174,8 +205,8 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=OnnxRunners(),
-            frameworks=frameworks(),
+            runners=runners(),
+            frameworks=frameworks(graphs(database.versions, LocalBlobs(home / "blobs"))),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),
             policies=project.policies,

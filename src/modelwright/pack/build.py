@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core import package_codec as codec
+from modelwright.core.graph import GRAPH_ROUTE
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
 from modelwright.core.signature import InputPolicy, Reference, Signature
@@ -80,7 +81,7 @@ def build(
         framework=conversion.framework,
         framework_version=conversion.framework_version,
         model_class=conversion.model_class,
-        route="onnx",
+        route="onnx" if conversion.graph is None else GRAPH_ROUTE,
         created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         source_sha256=source_sha256 or notes.pop("source_sha256", ""),
@@ -92,7 +93,7 @@ def build(
     golden = golden_rows(conversion)
     profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
     files = {
-        codec.MODEL: conversion.onnx,
+        **model_files(conversion),
         codec.DESCRIPTION: codec.description_json(description),
         codec.SIGNATURE: codec.signature_json(signature),
         codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
@@ -109,6 +110,13 @@ def build(
         description, signature, conversion, examples=examples, profile=profile, evidence=to_json(said)
     ).encode()
     return codec.assemble(name, files)
+
+
+def model_files(conversion: Conversion) -> dict[str, bytes]:
+    """The ONNX graph, or the packages of several models with ``graph.json``."""
+    if conversion.graph is None:
+        return {codec.MODEL: conversion.onnx}
+    return {**conversion.files, codec.GRAPH: codec.graph_json(conversion.graph)}
 
 
 def golden_rows(conversion: Conversion) -> Golden | None:

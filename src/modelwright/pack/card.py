@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from modelwright.core.graph import GRAPH_ROUTE, Graph
 from modelwright.core.package import Description, Parity
 from modelwright.core.signature import Reference, Signature
 from modelwright.core.table import Table
@@ -52,7 +53,8 @@ def card(
         _summary(description, signature, conversion.parity),
         _what(description, signature, evidence),
         _evaluation(evidence),
-        _parity(conversion.parity, description.notes),
+        *(() if conversion.graph is None else (_members(conversion.graph),)),
+        *(() if conversion.graph is not None else (_parity(conversion.parity, description.notes),)),
         _data(description, examples, profile, evidence),
         _features(signature),
         _limits(signature, evidence),
@@ -68,7 +70,7 @@ def _front_matter(description: Description, signature: Signature, evidence: Mapp
         "library_name": description.framework,
         "pipeline_tag": tag or None,
         "license": evidence.get("license") or None,
-        "tags": [word for word in ("modelwright", "onnx", description.framework, tag) if word],
+        "tags": [word for word in ("modelwright", description.route, description.framework, tag) if word],
     }
     shown = {key: value for key, value in record.items() if value}
     return "---\n" + yaml.safe_dump(shown, sort_keys=True, allow_unicode=True) + "---"
@@ -79,7 +81,10 @@ def _summary(description: Description, signature: Signature, parity: Parity | No
     count = len(signature.features)
     source = f" from {count} column{'' if count == 1 else 's'}" if count else ""
     made = f"{description.model_class} of {description.framework} {description.framework_version}".strip()
-    if parity is None:
+    made = description.model_class if description.route == GRAPH_ROUTE else made
+    if description.route == GRAPH_ROUTE:
+        proof = "Its models are packages of their own inside this one."
+    elif parity is None:
         proof = "It came as an ONNX graph and is packed as it is; there was no original to compare it with."
     else:
         held = "answers as the original does" if parity.holds else "does not answer as the original does"
@@ -123,6 +128,11 @@ def _evaluation(evidence: Mapping[str, Any]) -> str:
         return f"## Evaluation\n\n{NOT_PROVIDED}. `modelwright check` measures it on labelled rows."
     lines = [f"| {_cell(name)} | {value:.6g} |" for name, value in sorted(metrics.items())]
     return "## Evaluation\n\n| metric | value |\n|---|---|\n" + "\n".join(lines)
+
+
+def _members(graph: Graph) -> str:
+    lines = [f"| {name} | {_cell(one.source)} | `{one.digest[:12]}` |" for name, one in graph.models]
+    return "## Models\n\n| node | from | digest |\n|---|---|---|\n" + "\n".join(lines)
 
 
 def _parity(parity: Parity | None, notes: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from modelwright.core.graph import Graph
 from modelwright.core.package import Parity
 from modelwright.core.signature import Signature
 from modelwright.core.table import Table
@@ -21,7 +22,8 @@ class Conversion:
     ``onnx`` is the serialized graph; ``inputs`` are the examples as the graph's feeds and ``outputs`` the *converted*
     graph's answers to them; ``parity`` compares those with the original model's own. ``environment`` lists the
     distributions the model came from as {"name", "version", "record_sha256"}. ``row_independent``: see
-    :class:`~modelwright.core.package.Description`.
+    :class:`~modelwright.core.package.Description`. Of several models that answer as one, ``onnx`` is empty, ``graph``
+    says how, and ``files`` (name in the package to content) are their packages.
     """
 
     onnx: bytes
@@ -35,6 +37,8 @@ class Conversion:
     environment: tuple[dict[str, str], ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     row_independent: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    graph: Graph | None = None
 
 
 class Framework(Protocol):

@@ -31,6 +31,7 @@ from modelwright import settings as settings_module
 from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
+from modelwright.adapters.runners.graph import GraphRunners
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.adapters.stores.local_blobs import LocalBlobs
 from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
@@ -127,7 +128,7 @@ class Gateway:
         run_dir, identity = settings.home / "run", options.gateway_id
         self._plane = Plane(
             self._sink,
-            OnnxRunners(),
+            GraphRunners(OnnxRunners()),
             threads=settings.threads,
             queue_seconds=settings.queue_seconds,
             offload=self._run_aside,

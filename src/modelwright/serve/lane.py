@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import InternalError, ModelwrightError
+from modelwright.ports.runner import Traced
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.load import Loaded
 from modelwright.serve.route import LiveArm
@@ -214,7 +215,10 @@ def execute(run: Callable[[Feeds], dict[str, NDArray[Any]]], tickets: Sequence[T
     start = 0
     for ticket in tickets:
         end = start + ticket.rows
-        outcomes.append({name: tensor[start:end] for name, tensor in outputs.items()})
+        if isinstance(outputs, Traced):
+            outcomes.append(outputs.part(start, end))
+        else:
+            outcomes.append({name: tensor[start:end] for name, tensor in outputs.items()})
         start = end
     return outcomes
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from modelwright.core.errors import ModelwrightError, RefusedError
 from modelwright.core.package import Golden, Package
 from modelwright.core.package_codec import golden_tensors
 from modelwright.core.signature import Signature
-from modelwright.ports.runner import Runner, RunnerLoader
+from modelwright.ports.runner import Runner, RunnerLoader, TracingRunner
 from modelwright.serve.pace import Pace
 from modelwright.serve.policy import ValuePolicy
 from modelwright.serve.validate import InputCheck
@@ -43,7 +44,11 @@ class Loaded:
     )
 
     def __init__(self, package: Package, runner: Runner, pace: Pace, *, row_independent: bool) -> None:
-        self.package, self.runner, self.run, self.pace = package, runner, runner.run, pace
+        self.package, self.runner, self.pace = package, runner, pace
+        traced = package.graph is not None
+        self.run: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]] = (
+            cast("TracingRunner", runner).run_traced if traced else runner.run
+        )
         self.digest, self.signature = package.digest, package.signature
         self.check = InputCheck(package.name, package.signature)
         self.policy = ValuePolicy(package.name, package.signature)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
-from modelwright.core.prediction import PredictionRecord, Record
+from modelwright.core.prediction import ROWS_OF_REQUEST, PredictionRecord, Record, node_model
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
-from modelwright.ports.runner import RunnerLoader
+from modelwright.ports.runner import RunnerLoader, Trace, Traced
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import Driver, Offload
 from modelwright.serve.lane import Outcome, Ticket
@@ -215,13 +215,20 @@ class Plane:
         sent = ticket.feeds if ticket.sent is None else ticket.sent
         if isinstance(outcome, ModelwrightError):
             self._record(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
+            if "node" in outcome.details:
+                failed = Trace(str(outcome.details["node"]), ticket.rows, {}, seconds, outcome.code)
+                self._record_nodes(arm, call, (failed,))
             if arm.role != "canary" or not self._stand_in(ticket):
                 ticket.done(outcome)
             return
         self._record(arm, call, sent, outcome, ticket.rows, seconds, "ok")
+        warnings = ticket.warnings
+        if isinstance(outcome, Traced):
+            self._record_nodes(arm, call, outcome.traces)
+            warnings += outcome.notes
         if call.outputs is not None:
             outcome = {name: outcome[name] for name in call.outputs}
-        signature, identity, warnings = arm.loaded.signature, call.prediction_id, ticket.warnings
+        signature, identity = arm.loaded.signature, call.prediction_id
         for warning in warnings if arm.role != "shadow" else ():
             self.tally.warn(arm.model, warning)
         ticket.done(
@@ -284,6 +291,30 @@ class Plane:
                 _by_row(outputs, rows),
             )
         )
+
+    def _record_nodes(self, arm: LiveArm, call: PredictCall, traces: Sequence[Trace]) -> None:
+        """A record for each node of a graph, under the graph's name and its own."""
+        event_time = call.received_at if call.event_time is None else call.event_time
+        for trace in traces:
+            outputs = _by_row(trace.outputs, trace.count)
+            if trace.rows is not None:
+                outputs = {**outputs, ROWS_OF_REQUEST: trace.rows}
+            self._sink.append(
+                PredictionRecord(
+                    node_model(arm.model, trace.node),
+                    arm.version,
+                    "node",
+                    call.prediction_id,
+                    event_time,
+                    call.received_at,
+                    trace.duration,
+                    call.actor,
+                    trace.status,
+                    trace.count,
+                    {},
+                    outputs,
+                )
+            )
 
     def _close_idle(self) -> None:
         for version in self._retired:

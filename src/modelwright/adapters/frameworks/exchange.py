@@ -142,7 +142,6 @@ def read_result(directory: Path) -> Conversion:
     body = record.get("conversion")
     if not isinstance(body, dict):
         raise malformed("result.json", "it holds neither a conversion nor an error")
-    words = {key: from_json(str, body.get(key), key) for key in ("framework", "framework_version", "model_class")}
     parity = body.get("parity")
     return Conversion(
         onnx=_read(directory / "model.onnx", MAX_BYTES),
@@ -150,10 +149,12 @@ def read_result(directory: Path) -> Conversion:
         parity=None if parity is None else from_json(Parity, parity, "parity"),
         inputs=read_arrays(directory / "inputs.npz", max_bytes=MAX_RESULT_BYTES),
         outputs=read_arrays(directory / "outputs.npz", max_bytes=MAX_RESULT_BYTES),
+        framework=from_json(str, body.get("framework"), "framework"),
+        framework_version=from_json(str, body.get("framework_version"), "framework_version"),
+        model_class=from_json(str, body.get("model_class"), "model_class"),
         environment=from_json(tuple[dict[str, str], ...], body.get("environment"), "environment"),
         notes=from_json(dict[str, str], body.get("notes"), "notes"),
         row_independent=from_json(bool, body.get("row_independent"), "row_independent"),
-        **words,
     )
 
 
