@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwright import settings as settings_module
 from modelwright.core.errors import BadInputError
 from modelwright.ports.channel import Channel
 from modelwright.ports.framework import Framework
@@ -110,23 +112,28 @@ def runners() -> RunnerLoader:
     return GraphRunners(OnnxRunners())
 
 
-def graphs(versions: VersionStore | None = None, blobs: BlobStore | None = None) -> Framework:
-    """Packs graphs of models: from package files, and from the registry where there is one."""
+def graphs(registered: Callable[[str, str], tuple[str, Package]] | None = None) -> Framework:
+    """Packs graphs of models: from package files, and from the registry: of the environment, where none is given."""
     from modelwright.adapters.frameworks.graph import GraphFramework  # lazy, as in platform()
 
-    def registered(model: str, reference: str) -> tuple[str, Package]:
-        if versions is None or blobs is None:
-            raise BadInputError(
-                "graph.no-registry",
-                f"{model}@{reference} is in a registry, and none is open here.",
-                fix="Run `modelwright pack` with the registry's --home, or name a package file.",
-            )
-        from modelwright.core.package_codec import load  # lazy, as in platform()
+    return GraphFramework(runners(), open_package, registered or _registered(None))
 
-        version = versions.version(model, reference)
-        return version.number, load(version.digest, blobs.get)
 
-    return GraphFramework(runners(), open_package, registered)
+def _registered(settings: Settings | None) -> Callable[[str, str], tuple[str, Package]]:
+    """Number and package of a registered model; its registry is opened when one is asked for."""
+
+    def fetch(model: str, reference: str) -> tuple[str, Package]:
+        with platform(settings or settings_module.load({})) as opened:
+            return _fetch(opened.versions, opened.blobs, model, reference)
+
+    return fetch
+
+
+def _fetch(versions: VersionStore, blobs: BlobStore, model: str, reference: str) -> tuple[str, Package]:
+    from modelwright.core.package_codec import load  # lazy, as in platform()
+
+    version = versions.version(model, reference)
+    return version.number, load(version.digest, blobs.get)
 
 
 def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
@@ -140,12 +147,16 @@ def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
     )
 
 
-def workbench() -> Workbench:
-    """The ports that need no data directory."""
+def workbench(settings: Settings | None = None) -> Workbench:
+    """The ports that need no data directory; graphs may name models of the one that ``settings`` say."""
     from modelwright.adapters.sources.files import FileSource  # lazy, as in platform()
     from modelwright.lifecycle.local import Workbench
 
-    return Workbench(source=FileSource(), frameworks=frameworks(), runners=runners())
+    return Workbench(
+        source=FileSource(),
+        frameworks=frameworks(graphs(_registered(settings)) if settings else None),
+        runners=runners(),
+    )
 
 
 def open_package(path: Path) -> Package:
@@ -206,7 +217,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
             target=ProcessTarget(home / "run"),
             source=FileSource(),
             runners=runners(),
-            frameworks=frameworks(graphs(database.versions, LocalBlobs(home / "blobs"))),
+            frameworks=frameworks(graphs(partial(_fetch, database.versions, LocalBlobs(home / "blobs")))),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),
             policies=project.policies,

@@ -17,6 +17,25 @@ MEMBERS = "nodes"
 """The folder of a package that holds each model's own package under its node's name."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class GraphError(BadInputError):
+    """A mistake in a graph's declaration; ``place`` is where in the YAML (and in ``graph.json``) it stands."""
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        place: str = "",
+        why: str = "",
+        fix: str = "",
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        shown = f"{what.removesuffix('.')}, at {place}." if place else what
+        super().__init__(code, shown, why=why, fix=fix, details={"place": place} if place else details)
+
+
 Method = Literal["mean", "vote"]
 Kind = Literal["model", "sequence", "ensemble", "stack", "switch", "fallback"]
 
@@ -165,10 +184,51 @@ class Node:
         return tuple(dict.fromkeys(names))
 
     @property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """The nodes that it is made of, each with when or how it is used, in a few words."""
+        if self.switch is not None:
+            cases = ((case.node, f"if {case.says}") for case in self.switch.cases)
+            return (*cases, (self.switch.default, "else"))
+        if self.fallback is not None:
+            return ((self.fallback.first, "first"), (self.fallback.then, "else"))
+        if self.ensemble is not None:
+            pairs = zip(self.ensemble.members, self.ensemble.weights, strict=True)
+            return tuple((member, f"weight {weight:g}") for member, weight in pairs)
+        if self.stack is not None:
+            return (*((member, "member") for member in self.stack.members), (self.stack.final, "final"))
+        return tuple((step, f"step {index + 1}") for index, step in enumerate(self.below))
+
+    @property
+    def says(self) -> str:
+        """What it does, in one line."""
+        if self.model is not None:
+            fed = [f"{name} from {', '.join(map(str, wires))}" for name, wires in self.model.inputs.items()]
+            taken = "; ".join(one for one, wires in zip(fed, self.model.inputs.values(), strict=True) if _fed(wires))
+            return f"{self.model.source}, {self.model.digest[:12]}" + (f"; {taken}" if taken else "")
+        if self.ensemble is not None:
+            way = "mean" if self.ensemble.method == "mean" else "vote"
+            pairs = zip(self.ensemble.members, self.ensemble.weights, strict=True)
+            return f"{way} of " + ", ".join(f"{member} ({weight:g})" for member, weight in pairs)
+        if self.switch is not None:
+            cases = (f"{case.says} to {case.node}" for case in self.switch.cases)
+            return f"by {self.switch.by}: {'; '.join(cases)}; else {self.switch.default}"
+        if self.fallback is not None:
+            late = f" or takes over {self.fallback.deadline_ms:g} ms" if self.fallback.deadline_ms else ""
+            return f"{self.fallback.first}; if it fails{late}, {self.fallback.then}"
+        if self.stack is not None:
+            return f"{' and '.join(self.stack.members)} into {self.stack.final}"
+        return ", then ".join(self.below)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The nodes whose outputs a model takes, each once."""
         wires = self.model.inputs.values() if self.model is not None else ()
         return tuple(dict.fromkeys(wire.node for source in wires for wire in source if wire.node))
+
+
+def _fed(wires: tuple[Wire, ...]) -> bool:
+    """True where another node gives some of it."""
+    return any(wire.node for wire in wires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +254,6 @@ class Graph:
                 waiting += reversed(self.nodes[here].below)
 
 
-def graph_error(code: str, place: str, what: str, *, why: str = "", fix: str = "") -> BadInputError:
-    """An error of a graph's declaration; ``place`` is where in the YAML (and in ``graph.json``) it stands."""
-    return BadInputError(
-        f"graph.{code}", f"{what.removesuffix('.')}, at {place}.", why=why, fix=fix, details={"place": place}
-    )
-
-
 def check_structure(graph: Graph) -> None:
     """Names, numbers and edges, before any model is looked at.
 
@@ -209,17 +262,19 @@ def check_structure(graph: Graph) -> None:
             ``graph.unused-node``, ``graph.invalid``.
     """
     if not 0 < len(graph.nodes) <= MAX_NODES:
-        raise graph_error("too-many-nodes", "nodes", f"A graph has 1 to {MAX_NODES} nodes, not {len(graph.nodes)}")
+        raise GraphError(
+            "graph.too-many-nodes", f"A graph has 1 to {MAX_NODES} nodes, not {len(graph.nodes)}", place="nodes"
+        )
     for name, node in graph.nodes.items():
         if not _NAME.fullmatch(name):
-            raise graph_error(
-                "bad-name",
-                f"nodes.{name[:80]}",
+            raise GraphError(
+                "graph.bad-name",
                 f"{name[:80]!r} cannot be the name of a node",
+                place=f"nodes.{name[:80]}",
                 why="A name has 1 to 63 characters: a-z, 0-9, '_' and '-', and starts with a letter or digit.",
             )
         if len(node.kinds) != 1:
-            raise graph_error("invalid", f"nodes.{name}", "A node is one of model, sequence, ensemble, ...")
+            raise GraphError("graph.invalid", "A node is one of model, sequence, ensemble, ...", place=f"nodes.{name}")
         for other in (*node.below, *node.sources):
             _known(graph.nodes, other, f"nodes.{name}")
         _check_values(name, node)
@@ -227,36 +282,40 @@ def check_structure(graph: Graph) -> None:
     used = _reached(graph)
     for name in graph.nodes:
         if name not in used:
-            raise graph_error(
-                "unused-node",
-                f"nodes.{name}",
+            raise GraphError(
+                "graph.unused-node",
                 f"Node {name!r} is used by none that leads to the answer {graph.answer!r}",
+                place=f"nodes.{name}",
                 fix="Use it, or take it out.",
             )
 
 
 def _known(nodes: Mapping[str, Node], name: str, place: str) -> None:
     if name not in nodes:
-        raise graph_error("unknown-node", place, f"There is no node {name[:80]!r}", fix=suggest(name, nodes))
+        raise GraphError("graph.unknown-node", f"There is no node {name[:80]!r}", place=place, fix=suggest(name, nodes))
 
 
 def _check_values(name: str, node: Node) -> None:
     ensemble, fallback, place = node.ensemble, node.fallback, f"nodes.{name}"
     if not node.model and not node.below:
-        raise graph_error("invalid", place, f"Node {name!r} is made of no node")
+        raise GraphError("graph.invalid", f"Node {name!r} is made of no node", place=place)
     if ensemble is not None:
         if len(set(ensemble.members)) != len(ensemble.members):
-            raise graph_error("invalid", place, f"A member of {name!r} is named twice", fix="Give it a weight.")
+            raise GraphError(
+                "graph.invalid", f"A member of {name!r} is named twice", place=place, fix="Give it a weight."
+            )
         right = len(ensemble.weights) == len(ensemble.members)
         if not right or not all(math.isfinite(w) and w >= 0 for w in ensemble.weights) or not sum(ensemble.weights):
-            raise graph_error(
-                "invalid",
-                f"{place}.weights",
+            raise GraphError(
+                "graph.invalid",
                 f"The weights of {name!r} do not fit its members",
+                place=f"{place}.weights",
                 fix="Give one number for each member, none below 0 and not all 0.",
             )
     if fallback is not None and not 0 <= fallback.deadline_ms < math.inf:
-        raise graph_error("invalid", f"{place}.fallback.deadline_ms", "A deadline is a number of milliseconds")
+        raise GraphError(
+            "graph.invalid", "A deadline is a number of milliseconds", place=f"{place}.fallback.deadline_ms"
+        )
 
 
 def _reached(graph: Graph) -> set[str]:
@@ -270,7 +329,7 @@ def _reached(graph: Graph) -> set[str]:
     def visit(name: str, way: tuple[str, ...]) -> None:
         if name in way:
             round_trip = " -> ".join((*way[way.index(name) :], name))
-            raise graph_error("cycle", f"nodes.{name}", f"Node {name!r} needs itself", why=f"{round_trip}.")
+            raise GraphError("graph.cycle", f"Node {name!r} needs itself", place=f"nodes.{name}", why=f"{round_trip}.")
         if name not in done:
             node = graph.nodes[name]
             for other in (*node.below, *node.sources):

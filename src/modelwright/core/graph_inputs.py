@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from modelwright.core.graph import Switch, Wire, graph_error
+from modelwright.core.graph import GraphError, Switch, Wire
 from modelwright.core.graph_outputs import mismatch, promoted
 from modelwright.core.signature import Action, Feature, InputPolicy, Signature, TensorSpec
 
@@ -91,10 +91,10 @@ def switched(node: str, switch: Switch, inputs: Sequence[TensorSpec]) -> tuple[S
         wants_text = any(case.categories for case in switch.cases)
         if wants_text != (spec.datatype == "BYTES") and not all(case.missing for case in switch.cases):
             kind = "text" if wants_text else "numbers"
-            raise graph_error(
-                "type-mismatch",
-                f"nodes.{node}.switch",
+            raise GraphError(
+                "graph.type-mismatch",
                 f"The cases of {node!r} are {kind}, input {switch.by!r} is {spec.datatype}",
+                place=f"nodes.{node}.switch",
             )
         return replace(switch, tensor=place[0], column=place[1]), None
     text = any(case.categories for case in switch.cases)
@@ -118,10 +118,10 @@ def features(
                 continue
             first, held = known[feature.name]
             if held.kind != feature.kind or held.null_as != feature.null_as:
-                raise graph_error(
-                    "type-mismatch",
-                    f"nodes.{node}",
+                raise GraphError(
+                    "graph.type-mismatch",
                     f"Feature {feature.name!r} is not the same for {first!r} and {node!r}",
+                    place=f"nodes.{node}",
                     why=f"{first}: {_shown(held)}; {node}: {_shown(feature)}.",
                 )
             known[feature.name] = (first, _widened(held, feature))

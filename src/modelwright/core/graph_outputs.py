@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from modelwright.core.errors import BadInputError
-from modelwright.core.graph import Ensemble, Graph, graph_error
+from modelwright.core.graph import Ensemble, Graph, GraphError
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
@@ -75,10 +75,10 @@ def _of_branches(name: str, below: Sequence[tuple[str, Signature]]) -> Signature
         for index, spec in enumerate(outputs):
             theirs = given.output(spec.name)
             if theirs is None:
-                raise graph_error(
-                    "missing-output",
-                    f"nodes.{name}",
+                raise GraphError(
+                    "graph.missing-output",
                     f"Node {other!r} gives no output {spec.name!r}, as {first!r} does",
+                    place=f"nodes.{name}",
                     why=f"It gives {', '.join(one.name for one in given.outputs)}; any of the two may answer.",
                 )
             outputs[index] = _merged(name, (first, spec), (other, theirs))
@@ -98,10 +98,10 @@ def _of_ensemble(name: str, ensemble: Ensemble, below: Sequence[tuple[str, Signa
     outputs = []
     for spec in wanted.outputs:
         if DATATYPES[spec.datatype].kind not in "iuf":
-            raise graph_error(
-                "type-mismatch",
-                f"nodes.{name}",
+            raise GraphError(
+                "graph.type-mismatch",
                 f"Output {spec.name!r} of {first!r} is {spec.datatype}, which has no mean",
+                place=f"nodes.{name}",
                 fix="Use `method: vote` for labels.",
             )
         each = [(one, _needed(name, one, given, spec.name)) for one, given in below]
@@ -113,10 +113,10 @@ def _of_ensemble(name: str, ensemble: Ensemble, below: Sequence[tuple[str, Signa
 def _of_vote(name: str, below: Sequence[tuple[str, Signature]]) -> Signature:
     for member, given in below:
         if not given.classes or not given.label_output:
-            raise graph_error(
-                "type-mismatch",
-                f"nodes.{name}",
+            raise GraphError(
+                "graph.type-mismatch",
                 f"Node {member!r} gives no label to vote with",
+                place=f"nodes.{name}",
                 why=f"Its task is {given.task}.",
                 fix="Vote with classifiers; numbers have a mean.",
             )
@@ -129,10 +129,10 @@ def _of_vote(name: str, below: Sequence[tuple[str, Signature]]) -> Signature:
 def _needed(name: str, member: str, given: Signature, output: str) -> TensorSpec:
     spec = given.output(output)
     if spec is None:
-        raise graph_error(
-            "missing-output",
-            f"nodes.{name}",
+        raise GraphError(
+            "graph.missing-output",
             f"Node {member!r} gives no output {output or 'of scores'!r}",
+            place=f"nodes.{name}",
             why=f"It gives {', '.join(one.name for one in given.outputs)}.",
         )
     return spec
@@ -155,10 +155,10 @@ def _merged(name: str, first: tuple[str, TensorSpec], second: tuple[str, TensorS
 def mismatch(place: str, first: tuple[str, TensorSpec], second: tuple[str, TensorSpec]) -> BadInputError:
     """The error that names the two ends."""
     (one, spec), (other, theirs) = first, second
-    return graph_error(
-        "type-mismatch",
-        place,
+    return GraphError(
+        "graph.type-mismatch",
         f"{one}.{spec.name} and {other}.{theirs.name} do not fit together",
+        place=place,
         why=f"{one}.{spec.name} is {described(spec)}, {other}.{theirs.name} is {described(theirs)}.",
     )
 
@@ -172,10 +172,10 @@ def _same_meaning(name: str, first: tuple[str, Signature], second: tuple[str, Si
     (one, wanted), (other, given) = first, second
     for what, ours, theirs in (("task", wanted.task, given.task), ("classes", wanted.classes, given.classes)):
         if ours != theirs:
-            raise graph_error(
-                "type-mismatch",
-                f"nodes.{name}",
+            raise GraphError(
+                "graph.type-mismatch",
                 f"The {what} of {one!r} and {other!r} differ",
+                place=f"nodes.{name}",
                 why=f"{one}: {_shown(ours)}; {other}: {_shown(theirs)}.",
             )
 

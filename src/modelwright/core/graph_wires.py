@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelwright.core.graph import Graph, Node, Stack, Wire, check_structure, graph_error
+from modelwright.core.graph import Graph, GraphError, Node, Stack, Wire, check_structure
 from modelwright.core.graph_inputs import Request, features, merge, policy, switched
 from modelwright.core.graph_outputs import described, gives, mismatch
 from modelwright.core.names import suggest
@@ -34,10 +34,10 @@ def resolve(declared: Graph, signatures: Mapping[str, Signature]) -> tuple[Graph
     bound: Inputs = {name: dict(member.inputs) for name, member in declared.models}
     for name, wires in bound.items():
         for unknown in (key for key in wires if signatures[name].input(key) is None):
-            raise graph_error(
-                "unknown-input",
-                f"nodes.{name}.inputs.{unknown}",
+            raise GraphError(
+                "graph.unknown-input",
                 f"The model of node {name!r} takes no input {unknown!r}",
+                place=f"nodes.{name}.inputs.{unknown}",
                 fix=suggest(unknown, [spec.name for spec in signatures[name].inputs]),
             )
     for name in _upwards(declared):
@@ -91,10 +91,10 @@ def _feed(
             if held != source and explicit is not None and spec.name not in explicit.inputs:
                 if any(wire.node in inside for wire in held):
                     continue  # a step inside this one feeds it
-                raise graph_error(
-                    "ambiguous-input",
-                    f"nodes.{leaf}.inputs.{spec.name}",
+                raise GraphError(
+                    "graph.ambiguous-input",
                     f"Input {spec.name!r} of {leaf!r} could come from {held[0]} and from {source[0]}",
+                    place=f"nodes.{leaf}.inputs.{spec.name}",
                     fix=f"Say which: inputs: {{{spec.name}: {source[0]}}}, or use the model under two names.",
                 )
 
@@ -126,10 +126,10 @@ def _score(name: str, member: str, given: Signature) -> tuple[Wire, ...]:
         return (Wire(given.score_output, member, 1),)
     output = given.score_output or given.label_output or (given.outputs[0].name if len(given.outputs) == 1 else "")
     if not output:
-        raise graph_error(
-            "missing-output",
-            f"nodes.{name}.stack",
+        raise GraphError(
+            "graph.missing-output",
             f"Node {member!r} gives several outputs, none of which is its score",
+            place=f"nodes.{name}.stack",
             fix="Name the sources of the final model's inputs.",
         )
     return (Wire(output, member),)
@@ -141,10 +141,10 @@ def _require_use(graph: Graph, bound: Inputs, name: str, step: str, before: set[
     used = {wire.node for leaf in graph.under(step) if leaf in bound for w in bound[leaf].values() for wire in w}
     if not used & below:
         shown = " and ".join(sorted(before))
-        raise graph_error(
-            "unconnected",
-            f"nodes.{name}",
+        raise GraphError(
+            "graph.unconnected",
             f"Node {step!r} takes nothing that {shown} gives",
+            place=f"nodes.{name}",
             why="No output has the name of one of its inputs.",
             fix=f"Say where its inputs come from, at nodes.{step}.inputs.",
         )
@@ -214,12 +214,16 @@ def verify(graph: Graph, signatures: Mapping[str, Signature], signature: Signatu
             place = f"nodes.{name}.inputs.{spec.name}"
             wires = member.inputs.get(spec.name, ())
             if not wires:
-                raise graph_error("unknown-input", place, f"Input {spec.name!r} of node {name!r} has no source")
+                raise GraphError(
+                    "graph.unknown-input", f"Input {spec.name!r} of node {name!r} has no source", place=place
+                )
             _check_source(place, (name, spec), [(wire, _source(place, wire, given, signature)) for wire in wires])
     for spec in given[graph.answer].outputs:
         held = signature.output(spec.name)
         if held is None or (held.datatype, held.shape) != (spec.datatype, spec.shape):
-            raise graph_error("type-mismatch", "answer", f"Output {spec.name!r} is not what {graph.answer!r} gives")
+            raise GraphError(
+                "graph.type-mismatch", f"Output {spec.name!r} is not what {graph.answer!r} gives", place="answer"
+            )
     for name, node in graph.nodes.items():
         if node.switch is not None:
             _check_switch(name, node.switch.tensor, node.switch.column, signature)
@@ -228,13 +232,15 @@ def verify(graph: Graph, signatures: Mapping[str, Signature], signature: Signatu
 def _check_switch(name: str, tensor: str, column: int, signature: Signature) -> None:
     spec = signature.input(tensor)
     if spec is None or column < 0 or (len(spec.shape) > 1 and 0 <= spec.shape[1] <= column):
-        raise graph_error("unknown-input", f"nodes.{name}.switch.by", f"The graph has no input {tensor!r} to look at")
+        raise GraphError(
+            "graph.unknown-input", f"The graph has no input {tensor!r} to look at", place=f"nodes.{name}.switch.by"
+        )
     for one in (*signature.inputs, *signature.outputs):
         if one.shape[:1] != (-1,):
-            raise graph_error(
-                "type-mismatch",
-                f"nodes.{name}.switch",
+            raise GraphError(
+                "graph.type-mismatch",
                 f"{one.name!r} is {described(one)}: without rows there is nothing to part",
+                place=f"nodes.{name}.switch",
             )
 
 
@@ -242,16 +248,18 @@ def _source(place: str, wire: Wire, given: Mapping[str, Signature], signature: S
     specs = given[wire.node].outputs if wire.node else signature.inputs
     spec = next((one for one in specs if one.name == wire.tensor), None)
     if spec is None:
-        raise graph_error(
-            "missing-output" if wire.node else "unknown-input",
-            place,
+        raise GraphError(
+            "graph.missing-output" if wire.node else "graph.unknown-input",
             f"There is no {wire}",
+            place=place,
             fix=suggest(wire.tensor, [one.name for one in specs]),
         )
     if wire.column < 0:
         return spec
     if len(spec.shape) != 2 or 0 <= spec.shape[1] <= wire.column:
-        raise graph_error("missing-output", place, f"There is no column {wire}", why=f"It is {described(spec)}.")
+        raise GraphError(
+            "graph.missing-output", f"There is no column {wire}", place=place, why=f"It is {described(spec)}."
+        )
     return replace(spec, shape=(spec.shape[0], 1))
 
 

@@ -229,8 +229,11 @@ class Plane:
         if call.outputs is not None:
             outcome = {name: outcome[name] for name in call.outputs}
         signature, identity = arm.loaded.signature, call.prediction_id
-        for warning in warnings if arm.role != "shadow" else ():
-            self.tally.warn(arm.model, warning)
+        if arm.role != "shadow":
+            for warning in ticket.warnings:
+                self.tally.warn(arm.model, warning)
+            for note in warnings[len(ticket.warnings) :]:
+                self.tally.fall_back(arm.model, note)
         ticket.done(
             Answer(arm.model, arm.version, arm.role, identity, outcome, ticket.rows, seconds, signature, warnings)
         )

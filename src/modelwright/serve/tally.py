@@ -9,6 +9,7 @@ from modelwright.serve.statistics import Statistics
 
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
+FALLBACKS = "modelwright_fallbacks"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
 
 
@@ -60,6 +61,11 @@ class Tally:
         """Count a request with a value that the model has not seen."""
         self._add((WARNINGS, model, warning), 1)
 
+    def fall_back(self, model: str, note: str) -> None:
+        """Count a request that a fallback inside a graph answered; ``note`` is ``fallback NODE REASON``."""
+        _, node, reason = note.split(" ")
+        self._add((FALLBACKS, model, node, reason), 1)
+
     def swap(self) -> None:
         """Count a table put in force."""
         self._swaps[0] += 1
@@ -82,6 +88,11 @@ class Tally:
     def warnings(self) -> Mapping[Key, int]:
         """Requests with values that the model has not seen, by (model, what and feature)."""
         return self._of(WARNINGS)
+
+    @property
+    def fallbacks(self) -> Mapping[Key, int]:
+        """Requests that a fallback answered, by (model, node, reason)."""
+        return self._of(FALLBACKS)
 
     @property
     def shed(self) -> Mapping[Key, int]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from modelwright.adapters.frameworks.graph_file import Declared, Reference, graph_of, is_graph_file, read_graph
 from modelwright.core import package_codec as codec
 from modelwright.core.errors import ModelwrightError
-from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph, Member, graph_error
+from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph, GraphError, Member
 from modelwright.core.graph_wires import resolve
 from modelwright.core.package import Description, Package, canonical_json
 from modelwright.core.signature import Signature
@@ -130,8 +130,10 @@ def _member_files(packages: Mapping[str, Package]) -> dict[str, bytes]:
         for name, entry in package.manifest.files.items():
             total += entry.size
             if total > MAX_BYTES:
-                raise graph_error(
-                    "too-large", f"nodes.{node}", f"The models of a graph hold at most {MAX_BYTES // 2**30} GiB"
+                raise GraphError(
+                    "graph.too-large",
+                    f"The models of a graph hold at most {MAX_BYTES // 2**30} GiB",
+                    place=f"nodes.{node}",
                 )
             files[f"{folder}/{name}"] = package.read(name)
     return files

@@ -40,6 +40,7 @@ from modelwright.core.graph import (
     Ensemble,
     Fallback,
     Graph,
+    GraphError,
     Member,
     Method,
     Node,
@@ -47,7 +48,6 @@ from modelwright.core.graph import (
     Stack,
     Switch,
     Wire,
-    graph_error,
 )
 from modelwright.core.names import suggest
 from modelwright.core.signature import Signature
@@ -129,8 +129,11 @@ def read_graph(path: Path) -> Declared:
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise graph_error(
-            "invalid", path.name, f"{path.name} cannot be read", why=f"{' '.join(str(error).split())[:300]}."
+        raise GraphError(
+            "graph.invalid",
+            f"{path.name} cannot be read",
+            place=path.name,
+            why=f"{' '.join(str(error).split())[:300]}.",
         ) from error
     file = _convert("", body, _File)
     nodes = {str(name): _convert(f"nodes.{name}", node, _Node) for name, node in file.nodes.items()}
@@ -171,8 +174,10 @@ def _combined(name: str, node: _Node) -> Node:
     assert node.switch is not None
     cases = tuple(_case(f"nodes.{name}.switch.cases[{index}]", case) for index, case in enumerate(node.switch.cases))
     if len({bool(case.categories) for case in cases if not case.missing}) > 1:
-        raise graph_error(
-            "invalid", f"nodes.{name}.switch.cases", f"Some cases of {name!r} are of text, others of numbers"
+        raise GraphError(
+            "graph.invalid",
+            f"Some cases of {name!r} are of text, others of numbers",
+            place=f"nodes.{name}.switch.cases",
         )
     return Node(switch=Switch(node.switch.by, cases, node.switch.default))
 
@@ -180,11 +185,11 @@ def _combined(name: str, node: _Node) -> Node:
 def _case(place: str, case: _Case) -> Case:
     ways = (bool(case.values), case.low is not None or case.below is not None, case.missing)
     if sum(ways) != 1:
-        raise graph_error("invalid", place, "A case is one of values, from/below, missing")
+        raise GraphError("graph.invalid", "A case is one of values, from/below, missing", place=place)
     texts = tuple(value for value in case.values if isinstance(value, str))
     numbers = tuple(float(value) for value in case.values if not isinstance(value, str))
     if texts and numbers:
-        raise graph_error("invalid", f"{place}.values", "The values of a case are all text or all numbers")
+        raise GraphError("graph.invalid", "The values of a case are all text or all numbers", place=f"{place}.values")
     return Case(case.use, texts, numbers, case.low, case.below, case.missing)
 
 
@@ -206,15 +211,15 @@ def _wire(text: str, declared: Declared, signatures: Mapping[str, Signature]) ->
 def _check_kind(name: str, node: _Node, body: Mapping[str, Any]) -> None:
     kinds = [kind for kind in KINDS if getattr(node, kind)]
     if len(kinds) != 1:
-        raise graph_error(
-            "invalid",
-            f"nodes.{name}",
+        raise GraphError(
+            "graph.invalid",
             f"Node {name!r} is {' and '.join(kinds) or 'nothing'}",
+            place=f"nodes.{name}",
             fix=f"Give it exactly one of {', '.join(KINDS)}.",
         )
     for option, allowed in _OPTIONS.items():
         if option in body and kinds[0] not in allowed:
-            raise graph_error("invalid", f"nodes.{name}.{option}", f"A node with {kinds[0]} has no {option}")
+            raise GraphError("graph.invalid", f"A node with {kinds[0]} has no {option}", place=f"nodes.{name}.{option}")
 
 
 def _reference(path: Path, name: str, node: _Node) -> Reference:
@@ -222,10 +227,10 @@ def _reference(path: Path, name: str, node: _Node) -> Reference:
         return Reference(path.absolute().parent / node.package)
     model, at, version = node.model.partition("@")
     if not at or not model or not version:
-        raise graph_error(
-            "invalid",
-            f"nodes.{name}.model",
+        raise GraphError(
+            "graph.invalid",
             f"{node.model!r} names no version",
+            place=f"nodes.{name}.model",
             fix=f"Write {model or 'name'}@champion, another alias, or a version number.",
         )
     return Reference(model=model, version=version)
@@ -244,7 +249,9 @@ def _unused(nodes: Mapping[str, _Node]) -> str:
     left = [name for name in nodes if name not in used]
     if len(left) != 1:
         said = f"{' and '.join(left)} are used by no other node" if left else "every node is used by another"
-        raise graph_error("invalid", "answer", f"Which node answers is not said, and {said}", fix="Add `answer: NODE`.")
+        raise GraphError(
+            "graph.invalid", f"Which node answers is not said, and {said}", place="answer", fix="Add `answer: NODE`."
+        )
     return left[0]
 
 
@@ -256,10 +263,12 @@ def _convert(place: str, body: object, kind: type[S]) -> S:
         where = ".".join(part for part in (place, inner.rstrip("`").lstrip(".")) if part) or "the top"
         unknown = re.search(r"unknown field `(.*)`", words)
         if unknown is None:
-            raise graph_error("invalid", where, words) from error
+            raise GraphError("graph.invalid", words, place=where) from error
         known = [] if inner else [one.encode_name for one in msgspec.structs.fields(kind)]
         place = f"{where}.{unknown.group(1)}".removeprefix("the top.")
-        raise graph_error("invalid", place, "There is no such key", fix=suggest(unknown.group(1), known)) from error
+        raise GraphError(
+            "graph.invalid", "There is no such key", place=place, fix=suggest(unknown.group(1), known)
+        ) from error
 
 
 def is_graph_file(path: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelwright.ports.counters import Counters, Key, Part, Slots, added
-from modelwright.serve.tally import REFUSED_TABLES, ROWS, RUNS, SHED, SWAPS, WARNINGS
+from modelwright.serve.tally import FALLBACKS, REFUSED_TABLES, ROWS, RUNS, SHED, SWAPS, WARNINGS
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -90,6 +90,7 @@ class Metrics:
             (ROWS, "Predicted rows.", ["model", "version", "role", "status"]),
             (RUNS, "Runs by the requests in them, up to the next power of two.", ["model", "requests"]),
             (WARNINGS, "Requests with values that the model has not seen.", ["model", "warning"]),
+            (FALLBACKS, "Requests that a fallback inside a graph answered.", ["model", "node", "reason"]),
             (SHED, "Requests that were not run, by reason.", ["model", "reason"]),
             (ERRORS, "Refused or failed requests.", ["code"]),
             (SWAPS, "Routing tables put in force.", []),
