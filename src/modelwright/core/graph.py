@@ -279,7 +279,8 @@ def check_structure(graph: Graph) -> None:
             _known(graph.nodes, other, f"nodes.{name}")
         _check_values(name, node)
     _known(graph.nodes, graph.answer, "answer")
-    used = _reached(graph)
+    _require_no_cycle(graph)
+    used = {graph.answer, *_behind(graph, graph.answer)}
     for name in graph.nodes:
         if name not in used:
             raise GraphError(
@@ -318,12 +319,19 @@ def _check_values(name: str, node: Node) -> None:
         )
 
 
-def _reached(graph: Graph) -> set[str]:
-    """Every node that the answer needs.
+def _behind(graph: Graph, name: str) -> set[str]:
+    """Every node whose outputs a node takes, directly or not, and what these are made of."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        new = {*node.below, *node.sources} - found
+        found |= new
+        waiting += new
+    return found
 
-    Raises:
-        BadInputError: ``graph.cycle``, with the way round.
-    """
+
+def _require_no_cycle(graph: Graph) -> None:
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:
@@ -336,5 +344,5 @@ def _reached(graph: Graph) -> set[str]:
                 visit(other, (*way, name))
             done.add(name)
 
-    visit(graph.answer, ())
-    return done
+    for name in graph.nodes:
+        visit(name, ())

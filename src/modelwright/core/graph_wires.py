@@ -40,6 +40,10 @@ def resolve(declared: Graph, signatures: Mapping[str, Signature]) -> tuple[Graph
                 place=f"nodes.{name}.inputs.{unknown}",
                 fix=suggest(unknown, [spec.name for spec in signatures[name].inputs]),
             )
+        for key, source in wires.items():
+            for wire in source:
+                if wire.node:
+                    _source(f"nodes.{name}.inputs.{key}", wire, given, given[wire.node])
     for name in _upwards(declared):
         node = declared.nodes[name]
         if node.sequence is not None:

@@ -238,21 +238,25 @@ def _reference(path: Path, name: str, node: _Node) -> Reference:
 
 def _unused(nodes: Mapping[str, _Node]) -> str:
     """The one node that no other uses."""
-    used = set()
+    used: set[str] = set()
     for node in nodes.values():
         used |= {*node.sequence, *node.ensemble}
         used |= {*node.stack.members, node.stack.final} if node.stack else set()
         used |= {node.fallback.first, node.fallback.then} if node.fallback else set()
         used |= {node.switch.default, *(case.use for case in node.switch.cases)} if node.switch else set()
         for source in node.inputs.values():
-            used |= {text.partition(".")[0] for text in ([source] if isinstance(source, str) else source)}
+            named = {text.partition(".")[0] for text in ([source] if isinstance(source, str) else source)}
+            used |= named & set(nodes)  # the others are inputs of the graph
     left = [name for name in nodes if name not in used]
-    if len(left) != 1:
-        said = f"{' and '.join(left)} are used by no other node" if left else "every node is used by another"
+    if len(left) > 1 and used <= set(nodes):
         raise GraphError(
-            "graph.invalid", f"Which node answers is not said, and {said}", place="answer", fix="Add `answer: NODE`."
+            "graph.invalid",
+            f"Which node answers is not said, and {' and '.join(left)} are used by no other node",
+            place="answer",
+            fix="Add `answer: NODE`.",
         )
-    return left[0]
+    left += nodes  # in a circle, or with an unknown name, any will do: the error is found there
+    return left[0] if left else ""
 
 
 def _convert(place: str, body: object, kind: type[S]) -> S:
