@@ -74,4 +74,4 @@ def test_the_metadata_and_the_openapi_document_are_those_of_one_model(gateway):
     metadata = _ask(gateway, "/v2/models/flights")
     assert [one["name"] for one in metadata["inputs"]] == ["a", "b"]
     assert [one["name"] for one in metadata["outputs"]] == ["label", "probabilities"]
-    assert "flights" in json.dumps(_ask(gateway, "/openapi.json"))
+    assert "flights" in json.dumps(_ask(gateway, "/v2/models/flights/openapi.json"))

@@ -25,7 +25,7 @@ class Frame:
         local: which rows of the parent they are; None: all.
     """
 
-    __slots__ = ("_held", "_local", "_parent", "_rows", "hurried", "inputs", "late", "notes", "traces")
+    __slots__ = ("_held", "_local", "_parent", "_rows", "hurried", "inputs", "notes", "traces")
 
     def __init__(
         self,
@@ -40,7 +40,6 @@ class Frame:
         self._held: dict[str, Tensors] = {}
         self.traces: list[Trace] = []
         self.notes: list[str] = []
-        self.late = False
 
     def part(self, local: NDArray[np.intp]) -> Frame:
         """Some of the rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.adapters.runners.combine import elected, labels, places, votes, weighted_mean
+from modelwright.adapters.runners.deadline import BusyError, InTime, LateError
 from modelwright.adapters.runners.frame import Frame
 from modelwright.core.errors import BadInputError, InternalError, ModelwrightError, UnavailableError
 from modelwright.core.graph import Case, Ensemble, Fallback, Graph, Member, Switch, Wire
@@ -25,7 +25,7 @@ from modelwright.ports.runner import Runner, RunnerLoader, Traced, TracingRunner
 Tensors = dict[str, NDArray[Any]]
 MOST_LATE = 4
 """So many runs of one node may be late at once; then its fallback answers without asking it."""
-LATE, BUSY = "graph.deadline", "graph.busy"
+_TOO_LATE = {"deadline": "graph.deadline", "busy": "graph.busy"}
 
 
 class GraphRunners:
@@ -92,7 +92,9 @@ class GraphRunner:
         self._runners: Mapping[str, Runner] = dict(runners)
         self._gives = gives(graph, signatures)
         self._inputs = {node: signatures[node].inputs for node in runners}
-        self._late = {node: threading.Semaphore(MOST_LATE) for node, one in graph.nodes.items() if one.fallback}
+        self._in_time: Mapping[str, InTime[Tensors]] = {
+            node: InTime(f"graph-{node}", MOST_LATE) for node, one in graph.nodes.items() if one.fallback
+        }
         self._outputs = [spec.name for spec in signature.outputs]
         self._closed = False
 
@@ -114,6 +116,8 @@ class GraphRunner:
     def close(self) -> None:
         """Give every model's memory back."""
         self._closed = True
+        for waiting in self._in_time.values():
+            waiting.close()
         for runner in self._runners.values():
             runner.close()
 
@@ -256,56 +260,27 @@ class GraphRunner:
         """The first one's answer, or why not and the other's."""
         specs = self._gives[name].outputs
         branch, seconds = frame.branch(), fallback.deadline_ms / 1000
-        reason = "error"
+        answer, reason = None, ""
+
+        def first() -> Tensors:
+            return self._value(branch, fallback.first)
+
         try:
-            if not seconds or not frame.hurried:
-                answer: Tensors | None = self._value(branch, fallback.first)
-            else:
-                answer, reason = self._in_time(branch, name, fallback.first, seconds)
+            answer = self._in_time[name].run(first, seconds) if seconds and frame.hurried else first()
         except ModelwrightError:
-            answer = None
-        if answer is None:
-            if branch.late:  # its thread may still write to the branch
-                frame.trace(fallback.first, {}, seconds, LATE if reason == "deadline" else BUSY)
-            else:
-                frame.merge(branch)
-            frame.notes.append(f"fallback {name} {reason}")
-            answer = self._value(frame, fallback.then)
+            reason = "error"
+        except LateError:
+            reason = "deadline"
+        except BusyError:
+            reason = "busy"
+        if reason in _TOO_LATE:  # a late thread may still write to the branch
+            frame.trace(fallback.first, {}, seconds, _TOO_LATE[reason])
         else:
             frame.merge(branch)
+        if answer is None:
+            frame.notes.append(f"fallback {name} {reason}")
+            answer = self._value(frame, fallback.then)
         return {spec.name: answer[spec.name].astype(DATATYPES[spec.datatype], copy=False) for spec in specs}
-
-    def _in_time(self, branch: Frame, name: str, first: str, seconds: float) -> tuple[Tensors | None, str]:
-        """A node's answer if it comes within ``seconds``, else None and why: ``deadline`` or ``busy``.
-
-        A run cannot be stopped from outside: one that is late goes on in its thread, and its answer is thrown away.
-
-        Raises:
-            ModelwrightError: what the node failed with in time.
-        """
-        room = self._late[name]
-        if not room.acquire(blocking=False):
-            branch.late = True
-            return None, "busy"
-        done, outcome = threading.Event(), list[Tensors | ModelwrightError]()
-
-        def work() -> None:
-            try:
-                outcome.append(self._value(branch, first))
-            except ModelwrightError as error:
-                outcome.append(error)
-            finally:
-                room.release()
-                done.set()
-
-        threading.Thread(target=work, name=f"graph-{name}", daemon=True).start()
-        if not done.wait(seconds):
-            branch.late = True
-            return None, "deadline"
-        answer = outcome[0] if outcome else InternalError("serve.runner-failed", f"Node {first!r} failed.")
-        if isinstance(answer, ModelwrightError):
-            raise answer
-        return answer, ""
 
 
 def _labelled(given: Signature, label: TensorSpec, chosen: NDArray[np.intp]) -> NDArray[Any]:
