@@ -337,7 +337,9 @@ def _require_no_cycle(graph: Graph) -> None:
     def visit(name: str, way: tuple[str, ...]) -> None:
         if name in way:
             round_trip = " -> ".join((*way[way.index(name) :], name))
-            raise GraphError("graph.cycle", f"Node {name!r} needs itself", place=f"nodes.{name}", why=f"{round_trip}.")
+            raise GraphError(
+                "graph.cycle", f"Node {name!r} stands in a circle", place=f"nodes.{name}", why=f"{round_trip}."
+            )
         if name not in done:
             node = graph.nodes[name]
             for other in (*node.below, *node.sources):
