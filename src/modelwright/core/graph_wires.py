@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelwright.core.graph import Graph, GraphError, Node, Stack, Wire, check_structure
+from modelwright.core.graph import Graph, GraphError, Node, Stack, Switch, Wire, check_structure
 from modelwright.core.graph_inputs import Request, features, merge, policy, switched
 from modelwright.core.graph_outputs import described, gives, mismatch
 from modelwright.core.names import suggest
@@ -230,15 +230,19 @@ def verify(graph: Graph, signatures: Mapping[str, Signature], signature: Signatu
             )
     for name, node in graph.nodes.items():
         if node.switch is not None:
-            _check_switch(name, node.switch.tensor, node.switch.column, signature)
+            _check_switch(name, node.switch, signature)
 
 
-def _check_switch(name: str, tensor: str, column: int, signature: Signature) -> None:
-    spec = signature.input(tensor)
-    if spec is None or column < 0 or (len(spec.shape) > 1 and 0 <= spec.shape[1] <= column):
+def _check_switch(name: str, switch: Switch, signature: Signature) -> None:
+    spec = signature.input(switch.tensor)
+    width = 0 if spec is None or len(spec.shape) > 2 else len(spec.features) or (*spec.shape, 1, 1)[1]
+    if spec is None or not 0 <= switch.column < width:
         raise GraphError(
-            "graph.unknown-input", f"The graph has no input {tensor!r} to look at", place=f"nodes.{name}.switch.by"
+            "graph.unknown-input",
+            f"The graph has no input {switch.tensor!r} to look at",
+            place=f"nodes.{name}.switch.by",
         )
+    switched(name, switch, signature.inputs)
     for one in (*signature.inputs, *signature.outputs):
         if one.shape[:1] != (-1,):
             raise GraphError(

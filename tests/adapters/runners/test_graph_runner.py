@@ -1,3 +1,4 @@
+import json
 import threading
 
 import numpy as np
@@ -329,3 +330,92 @@ def test_a_graph_that_does_not_fit_its_models_is_not_loaded(graph_package, trio)
     files = {name: package.read(name) for name in package.manifest.files}
     files["graph.json"] = graph_json(package.graph).replace(b'"tensor":"b"', b'"tensor":"zz"')
     assert error_code(GraphRunners(OnnxRunners()).load, package_codec.assemble("mix", files)) == "package.malformed"
+
+
+@pytest.fixture(scope="session")
+def every_kind(graph_package, trio, sum_package):
+    nodes = {
+        **trio,
+        "meta": sum_package("meta", width=2),
+        "mean": _ensemble("one", "two"),
+        "vote": _ensemble("one", "two", "three", method="vote"),
+        "sides": _switch("a", [Case("one", high=0.0)], "two"),
+        "safe": Node(fallback=Fallback("sides", "three")),
+        "top": Node(stack=Stack(("mean", "safe"), "meta")),
+        "each": Node(sequence=Sequence(("vote",))),
+        "all": Node(sequence=Sequence(("top", "end"))),
+        "end": (sum_package("end", width=3), {"X": (Wire("total", "top"), Wire("votes", "each", 1), Wire("a"))}),
+    }
+    return graph_package("every", nodes, "all")
+
+
+def _places(value, way=()):
+    """Every place in a JSON value."""
+    yield way
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from _places(inner, (*way, key))
+
+
+def _changed(value, way, new):
+    if not way:
+        return new
+    copied = dict(value) if isinstance(value, dict) else list(value)
+    copied[way[0]] = _changed(value[way[0]], way[1:], new)
+    return copied
+
+
+NAMES = (
+    "one",
+    "two",
+    "meta",
+    "mean",
+    "vote",
+    "sides",
+    "safe",
+    "top",
+    "all",
+    "end",
+    "a",
+    "b",
+    "X",
+    "total",
+    "votes",
+    "",
+)
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 9),
+    st.floats(allow_nan=False),
+    st.sampled_from(NAMES),
+    st.just([]),
+    st.just({}),
+)
+
+
+def test_a_graph_of_every_kind_answers(every_kind):
+    answer = GraphRunners(OnnxRunners()).load(every_kind).run_traced(_columns(5))
+    assert answer["total"].shape == (5, 1)
+    assert {trace.status for trace in answer.traces} == {"ok"}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_graph_file_says_it_is_refused_or_answers_and_never_breaks(every_kind, data):
+    body = json.loads(every_kind.read("graph.json"))
+    places = sorted(_places(body), key=str)
+    for _ in range(data.draw(st.integers(1, 2))):
+        way = data.draw(st.sampled_from(places))
+        body = _changed(body, way, data.draw(VALUES))
+        places = sorted(_places(body), key=str)
+    files = {name: every_kind.read(name) for name in every_kind.manifest.files}
+    files["graph.json"] = json.dumps(body).encode()
+    try:
+        runner = GraphRunners(OnnxRunners()).load(package_codec.assemble("every", files))
+    except CorruptError:
+        return
+    try:
+        assert len(runner.run_traced(_columns(4))["total"]) == 4
+    except ModelwrightError as error:
+        assert error.kind != "internal", error  # noqa: PT017 - a refusal by a model is one of two right outcomes
