@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import InternalError, ModelwrightError
-from modelwright.ports.runner import Traced
+from modelwright.ports.trace import Traced
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.load import Loaded
 from modelwright.serve.route import LiveArm

@@ -13,7 +13,8 @@ from modelwright.core.errors import ModelwrightError, RefusedError
 from modelwright.core.package import Golden, Package
 from modelwright.core.package_codec import golden_tensors
 from modelwright.core.signature import Signature
-from modelwright.ports.runner import Runner, RunnerLoader, TracingRunner
+from modelwright.ports.runner import Runner, RunnerLoader
+from modelwright.ports.trace import TracingRunner
 from modelwright.serve.pace import Pace
 from modelwright.serve.policy import ValuePolicy
 from modelwright.serve.validate import InputCheck

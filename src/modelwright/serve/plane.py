@@ -17,7 +17,8 @@ from modelwright.core.prediction import ROWS_OF_REQUEST, PredictionRecord, Recor
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
-from modelwright.ports.runner import RunnerLoader, Trace, Traced
+from modelwright.ports.runner import RunnerLoader
+from modelwright.ports.trace import Trace, Traced
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import Driver, Offload
 from modelwright.serve.lane import Outcome, Ticket

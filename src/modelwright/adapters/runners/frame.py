@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelwright.ports.runner import Trace, Traced
+from modelwright.ports.trace import Trace, Traced
 
 Tensors = dict[str, NDArray[Any]]
 

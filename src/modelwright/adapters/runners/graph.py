@@ -20,7 +20,8 @@ from modelwright.core.package import Package
 from modelwright.core.package_codec import open_member
 from modelwright.core.record_codec import malformed
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
-from modelwright.ports.runner import Runner, RunnerLoader, Traced, TracingRunner
+from modelwright.ports.runner import Runner, RunnerLoader
+from modelwright.ports.trace import Traced, TracingRunner
 
 Tensors = dict[str, NDArray[Any]]
 MOST_LATE = 4
