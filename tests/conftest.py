@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper
 from modelwright.core import package_codec
 from modelwright.core.graph import Graph, Member, Node
 from modelwright.core.graph_wires import resolve
+from modelwright.core.native import NATIVE_ROUTE, Isolation, Native
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.signature import AS_SEEN, DATATYPES, Feature, InputPolicy, Signature, TensorSpec
 from modelwright.testing.runner import Function
@@ -95,6 +97,21 @@ def sum_package() -> Callable[..., Package]:
         weights = {"w": np.ones((width, 1), np.float32), "b": np.array([bias], np.float32)}
         rows = [[float(row + column) for column in range(width)] for row in range(3)]
         golden = Golden({"X": rows}, {"total": [[sum(row) + bias + golden_error] for row in rows]}, 3)
+        return _package(name, signature, golden, {"model.onnx": _graph(name, signature, nodes, weights)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def heavy_package() -> Callable[..., Package]:
+    """``heavy_package(name, factor, width)``: [n, 1] FP32 "X" times a factor as "y", by 5 million weights or so."""
+
+    def make(name: str, factor: float = 1.0, width: int = 100_000) -> Package:
+        signature = Signature((TensorSpec("X", "FP32", (-1, 1)),), (TensorSpec("y", "FP32", (-1, 1)),))
+        nodes = [helper.make_node("MatMul", ["X", "a"], ["t"]), helper.make_node("MatMul", ["t", "b"], ["y"])]
+        weights = {"a": np.zeros((1, width), np.float32), "b": np.ones((width, 1), np.float32)}
+        weights["a"][0, 0] = factor
+        golden = Golden({"X": [[1.0], [2.0]]}, {"y": [[factor], [2 * factor]]}, 2)
         return _package(name, signature, golden, {"model.onnx": _graph(name, signature, nodes, weights)})
 
     return make
@@ -230,6 +247,38 @@ def graph_package() -> Callable[..., Package]:
         for node, package in members.items():
             parts[f"nodes/{node}/manifest.json"] = canonical_json(package.manifest.to_json())
             parts |= {f"nodes/{node}/{file}": package.read(file) for file in package.manifest.files}
+        if golden is not None:
+            parts["golden.json"] = package_codec.golden_json(golden)
+        return package_codec.assemble(name, parts)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def code_package() -> Callable[..., Package]:
+    """``code_package(source, ...)``: a model.py for a process of its own; [n, 3] FP32 "X" -> [n, 1] "total"."""
+
+    def make(
+        source: str,
+        name: str = "code",
+        signature: Signature | None = None,
+        golden: Golden | None = None,
+        *,
+        isolation: Isolation = "standard",
+        idempotent: bool = True,
+        row_independent: bool = True,
+    ) -> Package:
+        taken = TensorSpec("X", "FP32", (-1, 3))
+        made_by = ("python", "3.11", "model.py", NATIVE_ROUTE, "2026-01-01T00:00:00Z", "3.11")
+        described = Description(name, *made_by, row_independent=row_independent)
+        parts = {
+            "package.json": package_codec.description_json(described),
+            "signature.json": package_codec.signature_json(
+                signature or Signature((taken,), (TensorSpec("total", "FP32", (-1, 1)),))
+            ),
+            "native.json": package_codec.native_json(Native("python", "model.py", isolation, idempotent)),
+            "model.py": textwrap.dedent(source).encode(),
+        }
         if golden is not None:
             parts["golden.json"] = package_codec.golden_json(golden)
         return package_codec.assemble(name, parts)

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.core import package_codec
+from modelwright.core.native import Isolation, Native
 from modelwright.core.package import Description, Golden, Package
 from modelwright.core.signature import Signature, TensorSpec
 
@@ -96,6 +97,50 @@ def _seconds_per_layer() -> float:
             seconds.append(time.perf_counter() - began)
         _measured[0] = sorted(seconds)[2] / 40
     return _measured[0]
+
+
+def coded(name: str, *, idempotent: bool = True, isolation: Isolation = "strict", seconds: float = 0.0) -> Package:
+    """INT64 "secret" [n, 1] -> INT64 "answer" [n, 1], by Python code in a process of its own.
+
+    A first secret below zero makes it misbehave: see :data:`SEGMENTATION_FAULT` and those after it.
+    """
+    signature = Signature((TensorSpec("secret", "INT64", (-1, 1)),), (TensorSpec("answer", "INT64", (-1, 1)),))
+    described = Description(
+        name, "python", "3.11", "model.py", "native", "2026-01-01T00:00:00Z", "3.11", row_independent=True
+    )
+    golden = Golden({"secret": [[1], [2]]}, {"answer": [[answer_to(1)], [answer_to(2)]]}, 2)
+    files = {
+        "package.json": package_codec.description_json(described),
+        "signature.json": package_codec.signature_json(signature),
+        "golden.json": package_codec.golden_json(golden),
+        "native.json": package_codec.native_json(Native("python", "model.py", isolation, idempotent)),
+        "model.py": _CODE.replace("SECONDS", str(seconds)).encode(),
+    }
+    return package_codec.assemble(name, files)
+
+
+SEGMENTATION_FAULT, ENDLESS, GREEDY, SLOW = -1, -2, -3, -4
+_CODE = """
+import ctypes
+import time
+
+import numpy as np
+
+
+def predict(inputs):
+    secret = inputs["secret"]
+    if (secret == -1).any():
+        ctypes.string_at(0)
+    if (secret == -2).any():
+        while True:
+            pass
+    if (secret == -3).any():
+        held = [np.ones(2**27, np.uint8) for _ in range(10**6)]
+    if (secret == -4).any():
+        time.sleep(1)
+    time.sleep(SECONDS) if SECONDS else None
+    return {"answer": secret * 7 + 13}
+"""
 
 
 def _package(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 
 MAX_WORKERS = 256
 
@@ -28,9 +30,27 @@ def _log_mode(text: str) -> str:
     return text
 
 
+def _isolation(text: str) -> str:
+    if text not in {"off", "standard", "strict"}:
+        raise ValueError("none of off, standard and strict")
+    return text
+
+
 def _route(text: str) -> str:
     if text and (not text.startswith("/") or not text.isprintable() or set(text) & set(" ?#{}%")):
         raise ValueError("no plain path")
+    return text
+
+
+def _share(text: str) -> float:
+    if not 0 <= float(text) <= 1:
+        raise ValueError("not from 0 to 1")
+    return float(text)
+
+
+def _collector(text: str) -> str:
+    if text and (not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text):
+        raise ValueError("no address that begins with http:// or https://")
     return text
 
 
@@ -38,6 +58,17 @@ def _workers(text: str) -> int:
     if not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"not from 1 to {MAX_WORKERS}")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+)\s*([kMGT]?)(?:i?B)?", text.strip())
+    if found is None:
+        raise ValueError("no number of bytes")
+    return int(found[1]) << (10 * " kMGT".index(found[2] or " "))
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _path(text: str) -> Path:
@@ -55,6 +86,8 @@ class Setting:
     vertex: str = ""
     """Vertex AI's variable, read where ours is not set and Vertex AI says that this is its container."""
     vertex_form: str = "{}"
+    secret: bool = False
+    """Not to be shown."""
 
     @property
     def variable(self) -> str:
@@ -76,6 +109,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("grpc", str, "", "Address of the data plane over gRPC (needs the extra `grpc`); empty: none."),
     Setting("control", str, "127.0.0.1:8081", "Address of the control plane and the pages."),
+    Setting("url", str, "", "URL of the data plane that `modelwright predict` asks; empty: made of `http`."),
+    Setting("token", str, "", "Access token that `modelwright predict` shows the server.", secret=True),
+    Setting("ca", str, "", "PEM file of the authority that signed the server's certificate; empty: the system's."),
     Setting("tls_certificate", str, "", "PEM file with the server's certificate chain; empty: no TLS."),
     Setting("tls_key", str, "", "PEM file with the certificate's private key, unencrypted."),
     Setting("tls_client_ca", str, "", "PEM file: clients of the data plane need a certificate of this CA (mTLS)."),
@@ -96,6 +132,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log_mode", _log_mode, "batched", "Prediction log: `batched` syncs every 100 ms, `sync` before each answer."
     ),
+    Setting(
+        "open_predictions",
+        _flag,
+        "no",
+        "Answer predictions that come without a token, as SageMaker and Vertex AI ask: whoever reaches the address may "
+        "predict, and nothing else.",
+    ),
     Setting("log_required", _flag, "no", "Refuse predictions (503) while the prediction log cannot be written."),
     Setting(
         "log_tensor_bytes",
@@ -115,8 +158,48 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("request_seconds", float, "30", "Seconds a request may take, from its head to its answer."),
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
-    Setting("threads", int, "1", "ONNX Runtime threads per loaded version."),
+    Setting(
+        "threads", int, "1", "ONNX Runtime threads per loaded version; never more than its share of the cores allowed."
+    ),
+    Setting(
+        "memory_budget",
+        _bytes,
+        "0",
+        "Bytes (500M, 2G) of models that a gateway keeps in memory; others are loaded when asked for. 0: keep all.",
+    ),
+    Setting("pinned", _names, "", "Models that are kept in memory whatever else needs it, separated by commas."),
+    Setting("cache_bytes", _bytes, "0", "Bytes (64M) of answers that a gateway keeps for equal requests; 0: none."),
+    Setting(
+        "cache_models",
+        _names,
+        "",
+        "Models whose answers are kept, separated by commas; `*`: all. Only for models whose answers never vary.",
+    ),
+    Setting(
+        "native_isolation",
+        _isolation,
+        "standard",
+        "Jail that a model which runs as code holds at least: `off`, `standard` or `strict`; a package asks for more.",
+    ),
+    Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
+    Setting(
+        "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
+    ),
     Setting("workers", _workers, "1", "Gateway processes of a server with a registry; one for each core it may use."),
+    Setting("access_log", str, "", "Where JSON lines of requests go: a file, or `stderr`; empty: nowhere."),
+    Setting(
+        "access_log_ratio", _share, "1", "Share of the successful requests in the access log; failed ones all are."
+    ),
+    Setting(
+        "otlp_endpoint",
+        _collector,
+        "",
+        "OpenTelemetry collector (OTLP over HTTP) that gets traces, for example http://127.0.0.1:4318 "
+        "(needs the extra `otel`); empty: none.",
+    ),
+    Setting(
+        "trace_ratio", _share, "0.01", "Share of the requests traced where the caller's `traceparent` says nothing."
+    ),
     Setting("keep_seconds", float, "60", "Seconds between two rounds of keeping (seal, watch, order)."),
 )
 
@@ -131,12 +214,16 @@ class Settings:
     http: str
     grpc: str
     control: str
+    url: str
+    token: str
+    ca: str
     tls_certificate: str
     tls_key: str
     tls_client_ca: str
     predict_route: str
     health_route: str
     log_mode: str
+    open_predictions: bool
     log_required: bool
     log_tensor_bytes: int
     segment_bytes: int
@@ -150,7 +237,18 @@ class Settings:
     queue_seconds: float
     drain_seconds: float
     threads: int
+    native_isolation: Isolation
+    native_instances: int
+    native_memory_bytes: int
+    memory_budget: int
+    pinned: frozenset[str]
+    cache_bytes: int
+    cache_models: frozenset[str]
     workers: int
+    access_log: str
+    access_log_ratio: float
+    otlp_endpoint: str
+    trace_ratio: float
     keep_seconds: float
 
 
@@ -193,6 +291,12 @@ def colourless(environ: Mapping[str, str] | None = None) -> bool:
     """True where the person asked for no colour (https://no-color.org) or the terminal can show none."""
     environment = os.environ if environ is None else environ
     return bool(environment.get("NO_COLOR")) or environment.get("TERM") == "dumb"
+
+
+def token(environ: Mapping[str, str] | None = None) -> str:
+    """The access token of a command that asks a server; no row of the table, which is shown."""
+    environment = os.environ if environ is None else environ
+    return environment.get("MODELWRIGHT_TOKEN", "")
 
 
 def address(text: str) -> tuple[str, int]:

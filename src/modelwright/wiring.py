@@ -18,6 +18,7 @@ from modelwright.ports.channel import Channel
 from modelwright.ports.framework import Framework
 from modelwright.ports.platform import Platform
 from modelwright.ports.runner import RunnerLoader
+from modelwright.ports.source import Source
 from modelwright.ports.workflow import Workflow
 from modelwright.settings import Settings
 
@@ -104,12 +105,12 @@ def frameworks(of_graphs: Framework | None = None) -> tuple[Framework, ...]:
     return (*loaded, of_graphs or graphs())
 
 
-def runners() -> RunnerLoader:
+def runners(**native: Any) -> RunnerLoader:
     """What loads packages of every route."""
     from modelwright.adapters.runners.graph import GraphRunners  # lazy, as in platform()
-    from modelwright.adapters.runners.onnx import OnnxRunners
+    from modelwright.adapters.runners.routed import RoutedRunners
 
-    return GraphRunners(OnnxRunners())
+    return GraphRunners(RoutedRunners(**native))
 
 
 def graphs(registered: Callable[[str, str], tuple[str, Package]] | None = None) -> Framework:
@@ -147,16 +148,18 @@ def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
     )
 
 
+def file_source() -> Source:
+    """What reads and writes files of rows."""
+    from modelwright.adapters.sources.files import FileSource  # lazy, as in platform()
+
+    return FileSource()
+
+
 def workbench(settings: Settings | None = None) -> Workbench:
     """The ports that need no data directory; graphs may name models of the one that ``settings`` say."""
-    from modelwright.adapters.sources.files import FileSource  # lazy, as in platform()
-    from modelwright.lifecycle.local import Workbench
+    from modelwright.lifecycle.local import Workbench  # lazy, as in platform()
 
-    return Workbench(
-        source=FileSource(),
-        frameworks=frameworks(graphs(_registered(settings)) if settings else None),
-        runners=runners(),
-    )
+    return Workbench(source=file_source(), frameworks=frameworks(graphs(_registered(settings))), runners=runners())
 
 
 def open_package(path: Path) -> Package:
@@ -176,7 +179,7 @@ def save_package(package: Package, path: Path) -> None:
 def plugins() -> list[dict[str, str]]:
     """Every entry point of our groups: ``group``, ``name``, ``distribution``, ``error`` (empty when it loads)."""
     found = []
-    for group in ("modelwright.frameworks", "modelwright.channels"):
+    for group in ("modelwright.frameworks", "modelwright.loaders", "modelwright.channels"):
         for point in entry_points(group=group):
             try:
                 point.load()
@@ -216,7 +219,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=runners(),
+            runners=runners(memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
             frameworks=frameworks(graphs(partial(_fetch, database.versions, LocalBlobs(home / "blobs")))),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),

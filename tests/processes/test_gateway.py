@@ -394,6 +394,46 @@ def test_a_data_directory_that_cannot_be_used_is_said_so(gateway, tmp_path):
     assert "settings.home-unusable" in errors
 
 
+def test_models_of_a_registry_beyond_the_budget_answer_and_pinned_ones_that_do_not_fit_are_refused(
+    gateway, registry, heavy_package, monkeypatch
+):
+    registry(1, {f"m{number}": heavy_package(f"m{number}", number + 1.0, 20_000) for number in range(12)})
+    monkeypatch.setenv("MODELWRIGHT_MEMORY_BUDGET", "8M")  # each holds about 1.7 MB
+    process = gateway()
+    with triton.InferenceServerClient(process.http) as client:
+        for number in (*range(12), *range(12)):
+            given = triton.InferInput("X", [1, 1], "FP32")
+            given.set_data_from_numpy(np.ones((1, 1), np.float32))
+            answer = client.infer(f"m{number}", [given], headers=dict(HEADERS))
+            assert answer.as_numpy("y").tolist() == [[number + 1.0]]
+        told = client.get_model_repository_index(dict(HEADERS))
+        assert {row["state"] for row in told} <= {"READY", "UNLOADING"}
+        assert sum("not in memory" in row["reason"] for row in told) >= 6
+    assert process.stop()[0] == 0
+    monkeypatch.setenv("MODELWRIGHT_PINNED", ",".join(f"m{number}" for number in range(12)))
+    status, errors = refusal(gateway())
+    assert status == 5
+    assert "serve.over-budget" in errors
+
+
+def test_equal_requests_are_answered_from_the_cache_and_counted_by_the_statistics(
+    gateway, registry, sum_package, monkeypatch
+):
+    registry(1, {"total": sum_package("total")})
+    monkeypatch.setenv("MODELWRIGHT_CACHE_BYTES", "1M")
+    monkeypatch.setenv("MODELWRIGHT_CACHE_MODELS", "total")
+    with triton.InferenceServerClient(gateway().http) as client:
+        for value in (1, 1, 2, 1):
+            given = triton.InferInput("X", [1, 3], "FP32")
+            given.set_data_from_numpy(np.full((1, 3), value, np.float32))
+            answer = client.infer("total", [given], headers=dict(HEADERS))
+            assert answer.as_numpy("total").tolist() == [[3.0 * value]]
+        (told,) = client.get_inference_statistics("total", headers=dict(HEADERS))["model_stats"]
+    stats = {name: figures["count"] for name, figures in told["inference_stats"].items()}
+    assert (stats["success"], stats["cache_hit"], stats["cache_miss"]) == (4, 2, 2)
+    assert told["execution_count"] == 2
+
+
 def test_serving_imports_nothing_heavy():
     script = "import sys, modelwright.processes.gateway; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

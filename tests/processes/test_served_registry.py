@@ -154,6 +154,40 @@ class Client(threading.Thread):
                 self.seen[version] = self.seen.get(version, 0) + 1
 
 
+def test_a_promotion_by_the_real_command_is_served_at_once_and_fails_no_request(
+    platform, register, start, sum_package, tmp_path
+):
+    for number in (1, 2):
+        register(sum_package(bias=100.0 * number))
+    address, token = start()
+
+    def promote(version):
+        command = [sys.executable, "-m", "modelwright", "--home", str(tmp_path / "home"), "promote", "total", version]
+        subprocess.run([*command, "--reason", "a test"], check=True, capture_output=True, cwd=tmp_path)
+
+    promote("1")
+    stop = threading.Event()
+    with triton.InferenceServerClient(address) as client:
+        until(lambda: client.is_model_ready("total"))
+    clients = [Client(number, address, token, {"versions": {1, 2}}, stop) for number in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        until(lambda: all(client.seen.get(1, 0) > 20 for client in clients))
+        promote("2")
+        counts = [dict(client.seen) for client in clients]
+        until(lambda: all(client.seen.get(2, 0) > 20 for client in clients))
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert [note for client in clients for note in client.wrong] == []
+    late = [client.seen[1] - count.get(1, 0) for client, count in zip(clients, counts, strict=True)]
+    assert (
+        max(late) <= 1
+    )  # the command ends when the version is in force: only what was under way may be of the old one
+
+
 def test_every_kind_of_route_change_under_load_fails_no_request(platform, register, start, sum_package):
     first, second, third = (register(sum_package(bias=100.0 * number)) for number in (1, 2, 3))
     routes = [

@@ -229,6 +229,16 @@ def test_the_statistics_are_those_of_all_gateways_never_go_back_and_outlive_a_re
     assert server.answered() == 40
 
 
+def test_the_histograms_of_the_stages_are_those_of_all_gateways(server: Server) -> None:
+    for _ in range(40):
+        with contextlib.closing(server.connect()) as connection:
+            assert server.predict(connection)[0] == 200
+    count = 'modelwright_stage_seconds_count{{model="total",stage="{}"}}'
+    for stage in ("decode", "queue", "infer", "encode"):
+        _until(lambda stage=stage: server.scrape().get(count.format(stage)) == 40, stage)
+    assert server.scrape()['modelwright_batch_rows_count{model="total"}'] <= 40
+
+
 def test_a_killed_gateway_refuses_nobody_and_no_counter_goes_back(server: Server) -> None:
     seen: list[dict[str, float]] = []
     with Clients(server) as clients:
@@ -248,7 +258,11 @@ def test_a_killed_gateway_refuses_nobody_and_no_counter_goes_back(server: Server
     counted = [told[COUNT % "1"] for told in seen]
     assert counted == sorted(counted)
     assert clients.answered.total() <= counted[-1] <= clients.answered.total() + len(clients.lost)
-    _until(lambda: len(list((server.home / "run" / "metrics").iterdir())) == 3, "the fold")  # two live, one of the dead
+    metrics = server.home / "run" / "metrics"
+    _until(lambda: len(list(metrics.iterdir())) == 4, "the fold")  # two live, one of the dead, and the supervisor's own
+    told = server.scrape()
+    restarts = {name: told[f'modelwright_restarts_total{{process="{name}"}}'] for name in ("g0", "g1")}
+    assert restarts == {"g0": 2, "g1": 1}
     assert len(list((server.home / "run").glob("gateway-*.lock"))) == 2
 
 
@@ -364,3 +378,37 @@ def test_nothing_to_reload_is_said_so(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "serve.not-running" in done.stderr
+
+
+def test_gateways_write_one_access_log_of_whole_lines_and_top_finds_the_server(
+    versions: list[Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert versions
+    monkeypatch.setenv("MODELWRIGHT_ACCESS_LOG", str(tmp_path / "access.jsonl"))
+    server = Server(tmp_path)
+    try:
+        with Clients(server) as clients:
+            clients.more()
+        _until(lambda: len(set(_answering(server, tmp_path))) == 2, "both gateways in the log")
+        monkeypatch.setenv("MODELWRIGHT_TOKEN", server.token)
+        told = subprocess.run([*server.command, "top", "--json", "--interval", "0.1"], capture_output=True, check=True)
+        figures = json.loads(told.stdout)
+        assert (figures["gateways"], figures["models"][0]["model"]) == (2, "total")
+    finally:
+        server.stop()
+    lines = [json.loads(line) for line in (tmp_path / "access.jsonl").read_text().splitlines()]
+    predicted = [line for line in lines if line.get("model") == "total"]
+    assert len(predicted) >= clients.answered.total()
+    assert len({line["prediction_id"] for line in predicted}) == len(predicted)
+
+
+def _answering(server: Server, folder: Path) -> set[int]:
+    """Gateways that have the access log open."""
+    with contextlib.closing(server.connect()) as connection:
+        server.predict(connection)
+    file = (folder / "access.jsonl").resolve()
+    return {
+        pid
+        for pid in server.gateways.values()
+        if any(one.resolve() == file for one in Path(f"/proc/{pid}/fd").iterdir())
+    }

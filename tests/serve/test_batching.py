@@ -319,7 +319,7 @@ def test_while_a_run_is_late_newcomers_are_refused(doubling):
     asking.ask("stuck", [[1.0]])
     asking.plane.run()
     (lane,) = asking.plane._driver._running
-    lane.free_at -= 60
+    lane.runs[0].free_at -= 60
     assert error_code(asking.ask, "newcomer", [[1.0]]) == "serve.overloaded"
 
 

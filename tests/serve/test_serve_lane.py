@@ -5,7 +5,7 @@ import pytest
 from modelwright.core.version import Arm
 from modelwright.serve import PredictCall
 from modelwright.serve.lane import Lane, Ticket
-from modelwright.serve.load import Loaded, load
+from modelwright.serve.load import Loaded, prove
 from modelwright.serve.pace import Pace
 from modelwright.serve.route import LiveArm
 from modelwright.testing.runner import FunctionRunners
@@ -17,7 +17,7 @@ def queue(function_package):
 
     def make(*, batched):
         package, function = function_package()
-        runner = load(package, FunctionRunners({package.digest: function}), threads=1).runner
+        runner = prove(package, FunctionRunners({package.digest: function}), threads=1).runner
         pace = Pace()
         pace.learn(1, 0.01)  # ten milliseconds a row: three rows in a run
         loaded = Loaded(package, runner, pace, row_independent=batched)

@@ -23,7 +23,13 @@ ANSWER = {}
 
 def ticket(arm=FIRST, *, rows=1, at=10.0, cancelled=False):
     return SimpleNamespace(
-        arm=arm, rows=rows, arrived=1.0, queued=1.5, cancelled=cancelled, call=SimpleNamespace(received_at=at)
+        arm=arm,
+        rows=rows,
+        arrived=1.0,
+        queued=1.5,
+        started=0.0,
+        cancelled=cancelled,
+        call=SimpleNamespace(received_at=at),
     )
 
 

@@ -61,10 +61,10 @@ class Converting(SklearnFramework):
         super().__init__()
         self.done = done
 
-    def convert(self, model, examples, *, target=""):
+    def convert(self, model, examples, *, target="", route="auto", isolation="strict"):
         key = (hashlib.sha256(model.read_bytes()).hexdigest(), len(examples), target)
         if key not in self.done:
-            self.done[key] = super().convert(joblib.load(model), examples, target=target)
+            self.done[key] = super().convert(joblib.load(model), examples, target=target, route=route)
         return self.done[key]
 
 

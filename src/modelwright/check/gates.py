@@ -75,8 +75,9 @@ def parity(package: Package) -> Gate | None:
     certificate = package.parity
     if certificate is None:
         return None
+    made = "packed" if package.native else "converted"
     said = (
-        f"Original and converted model differ by up to {certificate.max_difference:.3g} on {certificate.rows} rows "
+        f"Original and {made} model differ by up to {certificate.max_difference:.3g} on {certificate.rows} rows "
         f"(allowed {certificate.tolerance:g}), with {certificate.label_flips} label flips."
     )
     fix = "" if certificate.holds else "Replace the part that does not convert exactly, and pack again."

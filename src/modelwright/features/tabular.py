@@ -17,8 +17,8 @@ def table(rows: Any, names: Sequence[str] = ()) -> Table:
     """Rows as a Table.
 
     Args:
-        rows: a Table, a pandas-like data frame, a mapping of columns, a list of row dictionaries, or a two-dimensional
-            array or nested list ([n, k]).
+        rows: a Table, a data frame of pandas or polars, an Arrow table, a mapping of columns, a list of row
+            dictionaries, or a two-dimensional array or nested list ([n, k]).
         names: the k column names of an array; ``x0`` ... ``x<k-1>`` when not given.
 
     Raises:
@@ -26,6 +26,10 @@ def table(rows: Any, names: Sequence[str] = ()) -> Table:
     """
     if isinstance(rows, Table):
         return rows
+    if hasattr(rows, "get_columns") and hasattr(rows, "schema"):  # polars
+        return Table({series.name: column(series.to_numpy()) for series in rows.get_columns()})
+    if hasattr(rows, "column_names") and hasattr(rows, "schema"):
+        return _from_arrow(rows)
     if hasattr(rows, "columns") and hasattr(rows, "dtypes"):
         return _from_frame(rows)
     if isinstance(rows, Mapping):
@@ -53,10 +57,25 @@ def column(values: Any) -> Column:
 
 
 def _from_frame(frame: Any) -> Table:
-    names = [str(name) for name in frame.columns]
+    names = _distinct([str(name) for name in frame.columns])
+    return Table({name: column(frame.iloc[:, index]) for index, name in enumerate(names)})
+
+
+def _from_arrow(rows: Any) -> Table:
+    names = _distinct([str(name) for name in rows.column_names])
+    columns = {}
+    for index, name in enumerate(names):
+        values = rows.column(index)
+        if hasattr(values.type, "dictionary") or hasattr(values.type, "index_type"):
+            values = values.cast(values.type.value_type)
+        columns[name] = column(values.to_numpy(zero_copy_only=False))
+    return Table(columns)
+
+
+def _distinct(names: list[str]) -> list[str]:
     if len(set(names)) != len(names):
         raise BadInputError("features.not-tabular", "A column name occurs twice.", fix="Rename one of the columns.")
-    return Table({name: column(frame.iloc[:, index]) for index, name in enumerate(names)})
+    return names
 
 
 def _from_array(rows: Any, names: Sequence[str]) -> Table:

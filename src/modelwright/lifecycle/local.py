@@ -12,13 +12,14 @@ import numpy as np
 
 from modelwright.check import check, split_target, verdict_json
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 from modelwright.core.package import Package
 from modelwright.core.record_codec import to_json
 from modelwright.core.signature import DATATYPES, InputPolicy
 from modelwright.core.table import Column, Table
 from modelwright.features.columns import feeds, output_columns
 from modelwright.pack import build
-from modelwright.ports.framework import Framework
+from modelwright.ports.framework import Conversion, Framework, Route
 from modelwright.ports.platform import Platform
 from modelwright.ports.runner import RunnerLoader
 from modelwright.ports.source import Source
@@ -44,10 +45,15 @@ def pack_file(
     reference: Path | None,
     policy: InputPolicy | None = None,
     row_independent: bool = False,
+    route: Route = "auto",
+    isolation: Isolation = "strict",
+    idempotent: bool = True,
 ) -> Package:
     """A model file as a package; ``data`` certifies the conversion, ``reference`` (or ``data``) is profiled.
 
     ``row_independent`` declares of an ONNX file what is known of a converted model: that its rows stand alone.
+    ``route`` and ``isolation``: :class:`modelwright.ports.framework.Framework`; ``idempotent``:
+    :func:`modelwright.pack.build`.
 
     Raises:
         BadInputError: no adapter for the file, no such column, examples missing where they are needed.
@@ -59,16 +65,17 @@ def pack_file(
     if data is not None:
         examples, labels = split_target(bench.source.read(data), target) if target else (bench.source.read(data), None)
     training = bench.source.read(reference).without(target) if reference else None
-    conversion = framework.convert(artifact, examples, target=target)
+    conversion = framework.convert(artifact, examples, target=target, route=route, isolation=isolation)
     return build(
-        replace(conversion, row_independent=True) if row_independent else conversion,
+        replace(conversion, row_independent=True) if row_independent and conversion.native is None else conversion,
         name=name,
         examples=examples,
         labels=labels,
         reference=training,
-        source_sha256=file_digest(artifact),
+        source_sha256=file_digest(source_file(artifact, conversion)),
         data_digest=file_digest(data) if data else "",
         policy=policy,
+        idempotent=idempotent,
     )
 
 
@@ -78,8 +85,8 @@ def owner(frameworks: Sequence[Framework], artifact: Path) -> Framework:
     Raises:
         BadInputError: ``pack.missing-file`` or ``pack.no-framework``.
     """
-    if not artifact.is_file():
-        raise BadInputError("pack.missing-file", f"There is no file {artifact.name!r}.", fix="Check the path.")
+    if not artifact.exists():
+        raise BadInputError("pack.missing-file", f"There is no {artifact.name!r}.", fix="Check the path.")
     for framework in frameworks:
         if framework.owns(artifact):
             return framework
@@ -87,8 +94,13 @@ def owner(frameworks: Sequence[Framework], artifact: Path) -> Framework:
         "pack.no-framework",
         f"No framework adapter converts {artifact.name!r}.",
         why=f"Tried: {', '.join(framework.name for framework in frameworks) or 'none is installed'}.",
-        fix="Save the model with joblib (needs `modelwright[sklearn]`), or export it as .onnx.",
+        fix="Save the model with joblib (needs `modelwright[sklearn]`), export it as .onnx, or write a model.py.",
     )
+
+
+def source_file(artifact: Path, conversion: Conversion) -> Path:
+    """The model's own file: the artifact, or in a folder the file that is opened."""
+    return artifact / conversion.native.file if artifact.is_dir() and conversion.native else artifact
 
 
 def file_digest(path: Path) -> str:

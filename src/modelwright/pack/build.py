@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from modelwright.core import package_codec as codec
 from modelwright.core.graph import GRAPH_ROUTE
+from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
 from modelwright.core.signature import InputPolicy, Reference, Signature
@@ -52,6 +53,7 @@ def build(
     evidence: Evidence | None = None,
     created_at: str = "",
     policy: InputPolicy | None = None,
+    idempotent: bool = True,
 ) -> Package:
     """Assemble the package of a converted model.
 
@@ -66,6 +68,7 @@ def build(
         code_revision: revision of the training code.
         evidence: what the model card should say besides.
         policy: what becomes of values that the model has not seen.
+        idempotent: a request to a model that runs as code may be run again when its process died.
         created_at: ISO 8601 time, now where not given: the only thing in which two builds of the same input differ.
 
     Raises:
@@ -81,7 +84,7 @@ def build(
         framework=conversion.framework,
         framework_version=conversion.framework_version,
         model_class=conversion.model_class,
-        route="onnx" if conversion.graph is None else GRAPH_ROUTE,
+        route=_route(conversion),
         created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         source_sha256=source_sha256 or notes.pop("source_sha256", ""),
@@ -93,7 +96,7 @@ def build(
     golden = golden_rows(conversion)
     profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
     files = {
-        **model_files(conversion),
+        **_model_files(conversion, idempotent=idempotent),
         codec.DESCRIPTION: codec.description_json(description),
         codec.SIGNATURE: codec.signature_json(signature),
         codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
@@ -112,15 +115,25 @@ def build(
     return codec.assemble(name, files)
 
 
-def model_files(conversion: Conversion) -> dict[str, bytes]:
-    """The ONNX graph, or the packages of several models with ``graph.json``."""
-    if conversion.graph is None:
+def _route(conversion: Conversion) -> str:
+    if conversion.graph is not None:
+        return GRAPH_ROUTE
+    return "onnx" if conversion.native is None else NATIVE_ROUTE
+
+
+def _model_files(conversion: Conversion, *, idempotent: bool) -> dict[str, bytes]:
+    """The graph, or the files of a model that runs as code with ``native.json``."""
+    if conversion.graph is not None:
+        return {**conversion.files, codec.GRAPH: codec.graph_json(conversion.graph)}
+    native = conversion.native
+    if native is None:
         return {codec.MODEL: conversion.onnx}
-    return {**conversion.files, codec.GRAPH: codec.graph_json(conversion.graph)}
+    told = replace(native, idempotent=native.idempotent and idempotent)
+    return {**conversion.files, codec.NATIVE: codec.native_json(told)}
 
 
 def golden_rows(conversion: Conversion) -> Golden | None:
-    """A few of the conversion's rows, evenly chosen, with the converted graph's answers; None where there are none."""
+    """A few of the conversion's rows, evenly chosen, with the packed model's answers; None where there are none."""
     counts = {len(tensor) for tensor in (*conversion.inputs.values(), *conversion.outputs.values()) if tensor.ndim}
     if not conversion.outputs or len(counts) != 1:
         return None

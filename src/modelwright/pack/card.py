@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from modelwright.core.graph import GRAPH_ROUTE, Graph
+from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Parity
 from modelwright.core.signature import Reference, Signature
 from modelwright.core.table import Table
@@ -24,6 +25,8 @@ _SHOWN = 50
 _NOTES = {
     "isolation": "Isolation while it was opened and converted",
     "versions": "Versions",
+    "route": "Why this route",
+    "rows": "Rows",
     "producer": "Written by",
 }
 
@@ -53,8 +56,7 @@ def card(
         _summary(description, signature, conversion.parity),
         _what(description, signature, evidence),
         _evaluation(evidence),
-        *(() if conversion.graph is None else (_members(conversion.graph),)),
-        *(() if conversion.graph is not None else (_parity(conversion.parity, description.notes),)),
+        _parity(conversion.parity, description) if conversion.graph is None else _members(conversion.graph),
         _data(description, examples, profile, evidence),
         _features(signature),
         _limits(signature, evidence),
@@ -84,6 +86,10 @@ def _summary(description: Description, signature: Signature, parity: Parity | No
     made = description.model_class if description.route == GRAPH_ROUTE else made
     if description.route == GRAPH_ROUTE:
         proof = "Its models are packages of their own inside this one."
+    elif description.route == NATIVE_ROUTE:
+        proof = "It runs as its own code, in a jailed process."
+        if parity is not None:
+            proof += f" Opened again there, it answered the {parity.rows} example rows as before."
     elif parity is None:
         proof = "It came as an ONNX graph and is packed as it is; there was no original to compare it with."
     else:
@@ -135,7 +141,10 @@ def _members(graph: Graph) -> str:
     return "## Models\n\n| node | from | digest |\n|---|---|---|\n" + "\n".join(lines)
 
 
-def _parity(parity: Parity | None, notes: Mapping[str, str]) -> str:
+def _parity(parity: Parity | None, description: Description) -> str:
+    notes, native = description.notes, description.route == NATIVE_ROUTE
+    if native and parity is None:
+        return f"## Certificate of conversion\n\n{NOT_PROVIDED}: the model runs as its own code."
     if parity is None:
         return f"## Certificate of conversion\n\n{NOT_PROVIDED}: the model came as an ONNX file."
     rows = {
@@ -149,6 +158,9 @@ def _parity(parity: Parity | None, notes: Mapping[str, str]) -> str:
     }
     if "probes" in notes:
         rows["Beyond the examples"] = notes["probes"]
+    if native:
+        intro = "The model, and the same model opened as it will be served, answered the same rows; each was compared."
+        return f"## Certificate of opening\n\n{intro}\n\n{_bullets(rows)}"
     intro = "The original model and the converted graph answered the same example rows; each answer was compared."
     return f"## Certificate of conversion\n\n{intro}\n\n{_bullets(rows)}"
 
@@ -193,6 +205,7 @@ def _limits(signature: Signature, evidence: Mapping[str, Any]) -> str:
 
 
 def _environment(description: Description, conversion: Conversion) -> str:
+    """Route, why, jail, and the distributions."""
     notes = {_NOTES.get(key, key): value for key, value in description.notes.items() if key != "probes"}
     rows = {"Route": description.route, **notes}
     if not conversion.environment:

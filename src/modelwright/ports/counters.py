@@ -9,6 +9,9 @@ from typing import Protocol
 Key = tuple[str, ...]
 """The name of a metric family and the values of its labels."""
 
+RESTARTS = "modelwright_restarts"
+"""Counted by whoever starts a dead process again, with the process's name; served by whoever is scraped."""
+
 
 class Slots(Protocol):
     """Figures of one key, changed in place."""

@@ -2,23 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from modelwright.core.errors import ModelwrightError, RefusedError, UnavailableError
 from modelwright.core.package import Package
+
+LOST = "serve.runner-lost"
+"""The code of a run whose process ended before it answered."""
+
+Feeds = Mapping[str, NDArray[Any]]
+Outcome = dict[str, NDArray[Any]] | ModelwrightError
+
+
+class Watch(Protocol):
+    """The event loop of the thread that answers."""
+
+    def add_reader(self, descriptor: int, ready: Callable[[], None]) -> None:
+        """Call ``ready`` whenever the descriptor can be read."""
+        ...
+
+    def remove_reader(self, descriptor: int) -> None:
+        """Stop that."""
+        ...
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Call ``work`` on the loop's thread; from any thread."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told what becomes of a model's processes, on the loop's thread."""
+
+    def changed(self) -> None:
+        """Another run can start, or no run can start any more."""
+        ...
+
+    def restarted(self) -> None:
+        """A process was started again."""
+        ...
+
+    def killed(self, reason: str) -> None:
+        """A process ended: ``crashed``, ``hung`` or ``violated``."""
+        ...
+
+
+class Remote(Protocol):
+    """Runs in other processes. Everything but ``attach``'s loop is used on that loop's thread."""
+
+    idempotent: bool
+    """Whether a run that was lost may be made again."""
+
+    @property
+    def idle(self) -> int:
+        """How many runs can start now."""
+        ...
+
+    @property
+    def failure(self) -> UnavailableError | None:
+        """Why no run can start for a while; None: one can, or will be able to within moments."""
+        ...
+
+    def attach(self, watch: Watch, observer: Observer) -> None:
+        """From now on be driven by an event loop."""
+        ...
+
+    def start(self, feeds: Feeds, done: Callable[[Outcome], None]) -> int:
+        """Begin a run (``idle`` is above 0); ``done`` gets its outcome once, never within this call. Returns its id."""
+        ...
+
+    def abandon(self, run: int) -> None:
+        """End a run that hangs, with its process. Its ``done`` gets an error of code :data:`LOST`."""
+        ...
+
+    def blame(self, feeds: Feeds) -> RefusedError | None:
+        """Note that these feeds, alone, were with a process when it was lost; the error when that is twice now."""
+        ...
+
+    def clear(self, feeds: Feeds) -> None:
+        """Note that these feeds were answered."""
+        ...
+
+    def quarantined(self, feeds: Feeds) -> RefusedError | None:
+        """The error of feeds that may not be run again."""
+        ...
 
 
 class Runner(Protocol):
     """One loaded version. Row i of every output depends on row i of the inputs alone."""
+
+    @property
+    def remote(self) -> Remote | None:
+        """How to run without waiting, where the model runs in other processes; None: only ``run``, on this thread."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds in a process of its own; 0 where it runs in this one, whose growth its loader measures."""
+        ...
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None). BYTES tensors are object arrays of ``str``.
 
         Raises:
             BadInputError: ``serve.model-rejected-input``.
+            UnavailableError: ``serve.runner-closed``, and of a model in other processes ``serve.runner-lost``,
+                ``serve.runner-failed-to-start``.
+            RefusedError: ``serve.poison-request``, of a model in other processes.
         """
+        ...
+
+    def unready(self) -> str:
+        """Why it could not answer now (its process is being started again, it is closed); empty when it could."""
         ...
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """The data plane's process: ``python -m modelwright.processes.gateway``.
 
-With a registry it follows ``run/routing.json`` and never asks the database. With ``--package`` it serves those
-packages alone. Prints one ready line on stdout, structured lines on stderr, and exits 0 on SIGTERM or SIGINT after
-open requests are answered and the prediction log is synced.
+With a registry it follows ``run/routing.json`` and never asks the database. With ``--package`` it serves those packages
+alone, with ``--models`` those in a folder. Prints one ready line on stdout, structured lines on stderr, and exits 0 on
+SIGTERM or SIGINT after open requests are answered and the prediction log is synced.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
 from modelwright.adapters.runners.graph import GraphRunners
-from modelwright.adapters.runners.onnx import OnnxRunners
+from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.adapters.stores.local_blobs import LocalBlobs
 from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
 from modelwright.core import package_codec, routing_codec
@@ -44,16 +45,23 @@ from modelwright.interfaces.http.server import DataPlane
 from modelwright.ports.quota import Quota
 from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
+from modelwright.processes.cores import cores
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.listening import is_loopback, listen, spoken
+from modelwright.processes.observing import dropped, observer_of, require_usable
 from modelwright.record.writer import SegmentWriter
-from modelwright.serve.plane import Plane, Prepared
+from modelwright.serve.cache import ResponseCache
+from modelwright.serve.memory import keep_one_heap
+from modelwright.serve.plane import Plane
+from modelwright.serve.prepare import arms_of
+from modelwright.serve.residence import Budget
 from modelwright.serve.tally import OwnCounters
 from modelwright.serve.turn import Turn
 from modelwright.settings import Settings
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 1.0
+LOADS_AT_ONCE = 4  # those of models in processes of their own; others are loaded one by one
 GC_THRESHOLDS = (20_000, 20, 20)  # a request leaves no cycles behind, so looking for them every 700 objects is waste
 STANDALONE_VERSION = "1"
 
@@ -79,6 +87,12 @@ class GatewayOptions:
     insecure: bool = False
     grpc: str = ""
     successor: bool = False
+    models: Path | None = None
+
+    @property
+    def standalone(self) -> bool:
+        """Whether it serves packages without a registry."""
+        return bool(self.packages) or self.models is not None
 
     @property
     def supervised(self) -> bool:
@@ -100,8 +114,50 @@ def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
             )
         arm = Arm(STANDALONE_VERSION, package.digest, 1.0, "champion")
         routes[package.name] = Route(package.name, (arm,))
-    grants = (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
-    return RoutingTable(1, routes, grants, authenticate=bool(token))
+    return RoutingTable(1, routes, grants_of(token), authenticate=bool(token))
+
+
+def grants_of(token: str) -> tuple[TokenGrant, ...]:
+    """Everything is granted to who has the token; an empty one means that none is asked for."""
+    return (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
+
+
+class LoopWatch:
+    """An event loop as processes of models are watched with (``ports.runner.Watch``).
+
+    Args:
+        after: called after each piece of work.
+    """
+
+    def __init__(self, after: Callable[[], None]) -> None:
+        self._after = after
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Use the running loop from now on."""
+        self._loop = asyncio.get_running_loop()
+
+    def add_reader(self, descriptor: int, ready: Callable[[], None]) -> None:
+        """Call ``ready`` whenever the descriptor can be read."""
+        self._running.add_reader(descriptor, self._do, ready)
+
+    def remove_reader(self, descriptor: int) -> None:
+        """Stop that."""
+        self._running.remove_reader(descriptor)
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Call ``work`` on the loop's thread."""
+        self._running.call_soon_threadsafe(self._do, work)
+
+    @property
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the event loop does not run yet")
+        return self._loop
+
+    def _do(self, work: Callable[[], None]) -> None:
+        work()
+        self._after()
 
 
 class Gateway:
@@ -117,7 +173,7 @@ class Gateway:
         self._options, self._settings, self._listener = options, settings, listener
         self._tls = tls.server_context(settings)
         self.http = spoken(listener)
-        self._writer_id = f"standalone.{os.getpid()}" if options.packages else options.gateway_id
+        self._writer_id = f"standalone.{os.getpid()}" if options.standalone else options.gateway_id
         self._sink = SegmentWriter(
             settings.home / "log",
             writer_id=self._writer_id,
@@ -126,20 +182,35 @@ class Gateway:
             tensor_bytes=settings.log_tensor_bytes,
         )
         run_dir, identity = settings.home / "run", options.gateway_id
+        self._watch = LoopWatch(self._go_on)
+        self._cores = cores()
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._loads = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="cold")
+        self._runs = ThreadPoolExecutor(self._cores, thread_name_prefix="run")
         self._plane = Plane(
             self._sink,
-            GraphRunners(OnnxRunners()),
-            threads=settings.threads,
+            GraphRunners(
+                RoutedRunners(
+                    instances=settings.native_instances,
+                    memory_bytes=settings.native_memory_bytes,
+                    isolation=settings.native_isolation,
+                )
+            ),
+            cache=ResponseCache(settings.cache_bytes, settings.cache_models) if settings.cache_bytes else None,
+            budget=Budget(settings.memory_budget, settings.pinned, settings.threads, self._cores),
             queue_seconds=settings.queue_seconds,
-            offload=self._run_aside,
+            offload=partial(self._aside, self._runs),
+            aside=partial(self._aside, self._loads),
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
+            watch=self._watch,
+            run_seconds=settings.request_seconds,
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
-        self._server = DataPlane(self._turn, settings, self._readings(), _quota(run_dir / QUOTA_FILE, options))
+        self._observer = observer_of(settings, identity)
+        quota = _quota(run_dir / QUOTA_FILE, options)
+        self._server = DataPlane(self._turn, settings, self._readings(), quota, self._observer)
         self._over_grpc: Any = None
         self._stopping = False
-        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._runs = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="run")
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, or until a successor serves (SIGUSR1), then drain.
@@ -147,10 +218,11 @@ class Gateway:
         Raises:
             ModelwrightError: the packages given cannot be served, or another gateway has this id.
         """
+        self._watch.start()
         stop, retire, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (RETIRE, retire)):
             asyncio.get_running_loop().add_signal_handler(number, event.set)
-        work = asyncio.create_task(self._serve_packages(ended) if self._options.packages else self._follow(ended))
+        work = asyncio.create_task(self._serve_packages(ended) if self._options.standalone else self._follow(ended))
         told = [asyncio.create_task(event.wait()) for event in (stop, retire)]
         await asyncio.wait([work, *told], return_when=asyncio.FIRST_COMPLETED)
         self._stopping = True
@@ -164,8 +236,11 @@ class Gateway:
                 task.cancel()
             self._plane.close()
             self._sink.close()
+            if self._observer is not None:
+                self._observer.close()
             self._loading.shutdown(wait=False, cancel_futures=True)
-            self._runs.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._loads, self._runs):
+                pool.shutdown(wait=False, cancel_futures=True)
             _logger.info("stopped", extra={"gateway": self._options.gateway_id})
 
     async def _open(self) -> None:
@@ -208,6 +283,7 @@ class Gateway:
             self._settings.request_seconds,
             self._server.metrics.observe,
             self._server.metrics.count_error,
+            self._observer,
         )
         settings = self._settings
         server = await start(
@@ -222,13 +298,16 @@ class Gateway:
         return server
 
     async def _serve_packages(self, ended: asyncio.Event) -> None:
-        """Serve the packages given on the command line, without a registry."""
+        """Serve the packages, or the folder of packages, given on the command line, without a registry."""
         # lazy: a gateway of a registry reads blobs and needs no archive reader
         from modelwright.adapters.stores.package_files import open_path
 
         await self._open()
-        packages = [open_path(path) for path in self._options.packages]
         token = f"mw_{secrets.token_urlsafe(32)}" if self._options.authenticate else ""
+        if self._options.models is not None:
+            await self._serve_folder(self._options.models, token, ended)
+            return
+        packages = [open_path(path) for path in self._options.packages]
         table = standalone_table(packages, token)
         by_digest = {package.digest: package for package in packages}
         self._server.commit(await self._in_thread(self._plane.prepare, table, by_digest.__getitem__))
@@ -236,6 +315,19 @@ class Gateway:
             _say(f"token {token}")
         self._announce()
         await ended.wait()
+
+    async def _serve_folder(self, root: Path, token: str, ended: asyncio.Event) -> None:
+        # lazy, as above
+        from modelwright.processes.folder import PackageFolder
+        from modelwright.processes.folder_serving import FolderServing
+
+        woken = asyncio.Event()
+        serving = FolderServing(PackageFolder(root, grants_of(token), woken.set), self._server, self._in_thread, woken)
+        await serving.start()
+        if token:
+            _say(f"token {token}")
+        self._announce()
+        await serving.follow(ended)
 
     async def _follow(self, ended: asyncio.Event) -> None:
         """Serve the registry's routing table, and every newer one that is published; not ready before the first.
@@ -288,6 +380,8 @@ class Gateway:
         try:
             self._server.commit(await self._in_thread(self._plane.prepare, table, self._open_package))
         except ModelwrightError as failure:
+            if failure.code == "serve.over-budget" and self._plane.table is None and not self._options.supervised:
+                raise
             error = {"epoch": table.epoch, "what": str(failure), "code": failure.code}
             _logger.error("table refused", extra=error)  # noqa: TRY400 - the reason is in it; a traceback says no more
         except Exception:
@@ -298,7 +392,9 @@ class Gateway:
             _logger.info(
                 "table in force", extra={"epoch": table.epoch, "models": sorted(table.routes), "seconds": seconds}
             )
-        if error is not None and self._plane.table is None and not self._options.successor:
+        # where what is pinned does not fit, no part of the table is what was asked for
+        salvageable = error is not None and error.get("code") != "serve.over-budget"
+        if salvageable and self._plane.table is None and not self._options.successor:
             await self._salvage(table)
         self._server.metrics.publish()
         body = {"pid": os.getpid(), "epoch": self._epoch(), "http": self.http, "error": error, "at": time.time()}
@@ -309,28 +405,36 @@ class Gateway:
 
     async def _salvage(self, table: RoutingTable) -> None:
         """At the start there is no old table to keep: serve every model that loads, all at once, as epoch 0."""
-        good = Prepared(replace(table, epoch=0, routes={}), {}, {})
-        for model, route in table.routes.items():
-            alone = replace(table, routes={model: route})
-            try:
-                part = await self._in_thread(self._plane.prepare, alone, self._open_package)
-            except Exception as failure:
-                _logger.exception("model not served", exc_info=failure, extra={"model": model})
-            else:
-                good.table.routes[model] = route
-                good.routes.update(part.routes)
-                good.loaded.update(part.loaded)
-        if good.routes:
-            self._server.commit(good)
 
-    def _run_aside(self, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
-        """A long run in another thread; what follows it happens here."""
+        def drop(given: RoutingTable, failed: Mapping[str, ModelwrightError]) -> RoutingTable:
+            whole = {name: r for name, r in given.routes.items() if all(arm.digest not in failed for arm in arms_of(r))}
+            return replace(given, routes=whole)
+
+        good = {name: route for name, route in table.routes.items() if route.arms}
+        try:
+            prepared = await self._in_thread(
+                self._plane.prepare, replace(table, epoch=0, routes=good), self._open_package, drop
+            )
+        except Exception as failure:
+            _logger.exception("no model served", exc_info=failure)
+            return
+        for digest, error in prepared.failed.items():
+            _logger.error("not loaded", extra={"digest": digest, **error.to_json()})
+        if prepared.routes:
+            self._server.commit(prepared)
+
+    def _aside(self, pool: ThreadPoolExecutor, work: Callable[[], Result], then: Callable[[Result], None]) -> None:
+        """A long run or a load in another thread; what follows it happens here."""
 
         def back(future: asyncio.Future[Result]) -> None:
             then(future.result())
             self._turn.schedule()
 
-        asyncio.get_running_loop().run_in_executor(self._runs, work).add_done_callback(back)
+        asyncio.get_running_loop().run_in_executor(pool, work).add_done_callback(back)
+
+    def _go_on(self) -> None:
+        """Something came back from a process."""
+        self._turn.schedule()
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
@@ -352,9 +456,21 @@ class Gateway:
 
     def _readings(self) -> dict[tuple[str, str, str], Callable[[], float]]:
         return {
+            ("modelwright_models_in_memory", "Versions in memory.", "gauge"): (
+                lambda: self._plane.residence.figures()[0]
+            ),
+            ("modelwright_model_bytes", "Bytes that the versions in memory hold.", "gauge"): (
+                lambda: self._plane.residence.figures()[1]
+            ),
             ("modelwright_log_bytes", "Bytes of the log segments of the gateways that live.", "gauge"): self._log_bytes,
             ("modelwright_unlogged_predictions", "Predicted rows that could not be logged.", "counter"): (
                 lambda: self._sink.unlogged
+            ),
+            ("modelwright_dropped_access_lines", "Requests that the access log did not hold.", "counter"): (
+                lambda: dropped(self._observer.access if self._observer else None)
+            ),
+            ("modelwright_dropped_traces", "Traced requests that the collector did not get.", "counter"): (
+                lambda: dropped(self._observer.traces if self._observer else None)
             ),
             ("modelwright_routing_epoch", "Epoch of the routing table in force.", "lowest"): self._epoch,
         }
@@ -376,6 +492,8 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         ModelwrightError: the gateway cannot start; nothing was served.
     """
     os.umask(0o077)
+    require_usable(settings)
+    keep_one_heap()
     if not options.authenticate:
         _require_loopback(options)
     if options.listener >= 0:
@@ -406,7 +524,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--id", default="g0", help="this gateway's id on the data directory")
     parser.add_argument("--successor", action="store_true", help="end unless the whole routing table can be served")
     parser.add_argument("--package", type=Path, action="append", default=[], help="serve this package alone")
-    parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback and --package only)")
+    parser.add_argument("--models", type=Path, help="serve the packages in this folder, and follow it")
+    parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback, without a registry)")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
     tls.add_options(parser)
     given = parser.parse_args(argv)
@@ -423,6 +542,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.i_know,
             settings.grpc,
             given.successor,
+            given.models,
         )
         return run_gateway(options, settings)
     except ModelwrightError as error:
@@ -457,10 +577,10 @@ def _quota(path: Path, options: GatewayOptions) -> Quota | None:
 def _require_loopback(options: GatewayOptions) -> None:
     hosts = [settings_module.address(text)[0] for text in (options.http, options.grpc) if text]
     host = next((host for host in hosts if not is_loopback(host)), hosts[0])
-    if not options.packages or not is_loopback(host):
+    if not options.standalone or not is_loopback(host):
         raise BadInputError(
             "serve.no-auth-needs-loopback",
-            "--no-auth is allowed only with --package and on a loopback address.",
+            "--no-auth is allowed only with --package or --models, and on a loopback address.",
             why=f"{host} can be reached by others, or the registry's tokens would be ignored.",
             fix="Leave --no-auth out and use the printed token, or listen on 127.0.0.1.",
         )

@@ -38,7 +38,8 @@ class Child:
     """What is kept running over one socket.
 
     ``command(successor)`` is the command line of the next process; ``heard`` gets each line of its stdout; ``hopeless``
-    says that no restart can help; ``gone`` is called after each process's end.
+    says that no restart can help; ``gone`` is called after each process's end, ``died`` with the name where it is to be
+    started again.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Child:
     heard: Callable[[str], None] = field(default=lambda _line: None)
     hopeless: Callable[[int], bool] = field(default=lambda _status: False)
     gone: Callable[[], None] = field(default=lambda: None)
+    died: Callable[[str], None] = field(default=lambda _name: None)
     life: Life | None = None
     _lives: dict[Life, asyncio.Task[None]] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -65,6 +67,7 @@ class Child:
             if time.monotonic() - started > CALM_SECONDS:
                 backoff = FIRST_BACKOFF
             _log.warning("child.died", extra={"child": self.name, "status": status, "again_in": backoff})
+            self.died(self.name)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), backoff)
             backoff = min(LAST_BACKOFF, 2 * backoff)

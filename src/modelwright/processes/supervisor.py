@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelwright.adapters.counters.mapped import FOLDER, fold
+from modelwright.adapters.counters.mapped import FOLDER, MappedCounters, fold
 from modelwright.adapters.targets.process import sweep
 from modelwright.core.errors import ConflictError, ModelwrightError
+from modelwright.ports.counters import RESTARTS, Slots
 from modelwright.processes.child import RETIRE_SECONDS
 from modelwright.processes.listening import listen, listen_together, reserve, spoken
 from modelwright.processes.logs import configure
+from modelwright.processes.observing import require_usable
 from modelwright.processes.supervised import Child
 from modelwright.processes.tls import NAMES, add_options, options_of, server_context
 from modelwright.settings import MAX_WORKERS, Settings, load
@@ -103,6 +105,8 @@ class Supervisor:
         self._token: str | None = None
         self._ready = False
         self._born = itertools.count()
+        self._counters: MappedCounters | None = None
+        self._restarts: dict[str, Slots] = {}
         self._terminal = os.isatty(0)
         self._addresses = {"http": spoken(http[0]), "control": spoken(control)}
         began = {"pid": os.getpid(), "started_at": time.time()}
@@ -119,7 +123,9 @@ class Supervisor:
             identity = f"{name}.{os.getpid()}.{next(self._born)}"
             return [sys.executable, *fixed, "--id", identity, *(("--successor",) if successor else ())]
 
-        return Child(name, command, listener, self._settings.drain_seconds + RETIRE_SECONDS + 5, gone=self.tidy)
+        return Child(
+            name, command, listener, self._settings.drain_seconds + RETIRE_SECONDS + 5, gone=self.tidy, died=self._died
+        )
 
     def _control_process(self) -> Child:
         addresses = ["--http", self._addresses["http"], "--control", self._settings.control]
@@ -133,6 +139,7 @@ class Supervisor:
             CONTROL_STOP_SECONDS,
             self._hear_control,
             lambda status: status == 1 and not self._ready,
+            died=self._died,
         )
 
     def _common(self) -> list[str]:
@@ -155,6 +162,15 @@ class Supervisor:
         """Clear up what gateways that are dead left behind; what they counted is kept."""
         fold(self._run / FOLDER)
         sweep(self._run)
+
+    def _died(self, name: str) -> None:
+        """Count a restart where the gateways count."""
+        if self._counters is None:
+            self._counters = MappedCounters(self._run / FOLDER, f"supervisor.{os.getpid()}")
+        slots = self._restarts.get(name)
+        if slots is None:
+            slots = self._restarts[name] = self._counters.slots((RESTARTS, name), (0.0,))
+        slots[0] += 1
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; then the gateways end first, and the control process after them."""
@@ -236,8 +252,10 @@ def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Call
     Raises:
         ConflictError: ``serve.already-running``, ``serve.port-taken``.
         RefusedError: ``serve.refused-bind``.
+        ModelwrightError: as :func:`require_usable`.
     """
     os.umask(0o077)
+    require_usable(settings)
     run = private_home(settings.home) / "run"
     encrypted = server_context(settings) is not None  # what is wrong with a file is better said once, here
     anywhere = insecure_bind or encrypted

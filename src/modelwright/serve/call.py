@@ -28,9 +28,10 @@ class PredictCall:
 
     ``limit`` is the moment (``time.perf_counter``) at which the caller has given up; ``priority`` orders the waiting
     requests of one caller, 1 first and :data:`MAX_PRIORITY` last; ``retry`` marks a request that was refused or lost
-    before: under pressure it is refused first; ``finite`` tells that no number is infinite, or NaN but where
-    ``nulls`` says so. ``group`` is the id that decides the arm where it is not the prediction's own: requests of one
-    group meet the same arm, and no other one answers in its place.
+    before: under pressure it is refused first; ``started`` is the moment at which its last byte came, 0 where that is
+    not known; ``finite`` tells that no number is infinite, or NaN but where ``nulls`` says so. ``group`` is the id that
+    decides the arm where it is not the prediction's own: requests of one group meet the same arm, and no other one
+    answers in its place.
     """
 
     model: str
@@ -47,6 +48,7 @@ class PredictCall:
     retry: bool = False
     finite: bool = False
     group: str = ""
+    started: float = 0.0
 
 
 @dataclass(slots=True)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelwright.core.signature import TensorSpec
+import msgspec
+
+from modelwright.core.signature import Signature, TensorSpec
 from modelwright.serve.lane import MAX_ROWS
 from modelwright.serve.load import Loaded
 from modelwright.serve.plane import Plane
@@ -40,6 +42,29 @@ def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
     return config | ({"dynamic_batching": {}} if loaded.batched else {})
 
 
+def described_columns(signature: Signature) -> str:
+    """What a client needs to make tensors of rows and to name answers, as JSON text; empty where there is nothing.
+
+    The protocol's metadata knows tensors only; its ``properties`` map text to text.
+    """
+    inputs = {spec.name: spec.features for spec in signature.inputs if spec.features}
+    if not (signature.features or signature.classes or inputs):
+        return ""
+    said = {
+        "features": [
+            {"name": one.name, "kind": one.kind, "nullable": one.nullable, "null_as": one.null_as}
+            for one in signature.features
+        ],
+        "inputs": inputs,
+        "task": signature.task,
+        "classes": signature.classes,
+        "label_output": signature.label_output,
+        "score_output": signature.score_output,
+        "target": signature.target,
+    }
+    return msgspec.json.encode(said).decode()
+
+
 def statistics(plane: Plane, model: str, version: str) -> list[dict[str, object]]:
     """What a version, all versions of a model, or all versions of all models have done, in whatever role.
 
@@ -57,11 +82,21 @@ def statistics(plane: Plane, model: str, version: str) -> list[dict[str, object]
         plane.route(model).pinned(version)
         asked = [(model, version)]
     counted = plane.tally.statistics.read()
-    return [_statistics(*one, counted.get(one) or Served()) for one in asked]
+    return [
+        _statistics(*one, counted.get(one) or Served()) | _memory(plane.route(one[0]).by_version[one[1]].loaded)
+        for one in asked
+    ]
+
+
+def _memory(loaded: Loaded) -> dict[str, object]:
+    """What the version holds in this process, while it is in memory."""
+    if loaded.runner is None:
+        return {}
+    return {"memory_usage": [{"type": "CPU", "id": 0, "byte_size": loaded.memory_bytes}]}
 
 
 def _statistics(model: str, version: str, served: Served) -> dict[str, object]:
-    """A version's statistics. There is no cache here, so its figures are 0."""
+    """A version's statistics. What a miss costs is part of the request's input, and not told apart."""
     total = served.total()
     answered = total.requests
     infer = total.infer_seconds + total.shared_infer_seconds
@@ -74,14 +109,14 @@ def _statistics(model: str, version: str, served: Served) -> dict[str, object]:
         "inference_count": total.rows,
         "execution_count": total.runs,
         "inference_stats": {
-            "success": _duration(answered, success),
+            "success": _duration(answered + served.reused, success + served.reused_seconds),
             "fail": _duration(served.failed, served.failed_seconds),
             "queue": _duration(answered, total.queue_seconds),
             "compute_input": _duration(answered, total.input_seconds),
             "compute_infer": _duration(answered, infer),
             "compute_output": _duration(answered, output),
-            "cache_hit": _duration(0, 0.0),
-            "cache_miss": _duration(0, 0.0),
+            "cache_hit": _duration(served.reused, served.reused_seconds),
+            "cache_miss": _duration(served.missed, 0.0),
         },
         "batch_stats": [
             {

@@ -12,19 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import InternalError, ModelwrightError
+from modelwright.ports.runner import Feeds, Outcome
 from modelwright.ports.trace import Traced
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.load import Loaded
 from modelwright.serve.route import LiveArm
-
-Feeds = Mapping[str, NDArray[Any]]
-Outcome = dict[str, NDArray[Any]] | ModelwrightError
 
 MAX_ROWS = 8192
 RUN_SECONDS = 0.03
@@ -35,6 +33,15 @@ ROUNDING = 1e-9
 UNKNOWN_SECONDS = 1e-4  # a row of a model that has not run yet
 
 
+class Ran(NamedTuple):
+    """A run: its moments (``time.perf_counter``), and what ran together."""
+
+    began: float
+    ended: float
+    requests: int
+    rows: int
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """A request that fits its arm, waiting for it.
@@ -42,7 +49,9 @@ class Ticket:
     ``done`` is called once, on the plane's thread, with the answer or the error, unless the ticket is ``cancelled``.
     ``layout`` is what two requests must share to run together; ``limit`` is the moment (``time.perf_counter``) at which
     the caller has given up; ``actor`` is whose queue it stands in; ``sent`` are the tensors as the caller sent them,
-    where the model gets others. ``arrived`` and ``queued`` are the moments before and after it was checked.
+    where the model gets others. ``arrived`` and ``queued`` are the moments before and after it was checked; ``started``
+    is when the request's last byte came, where that is known; ``ran`` is its run, once it has run. ``key`` is what it
+    shares with equal requests, where others may wait for its answer (:mod:`.reuse`).
     """
 
     arm: LiveArm
@@ -58,18 +67,33 @@ class Ticket:
     cancelled: bool = False
     arrived: float = field(default_factory=time.perf_counter)
     queued: float = field(default_factory=time.perf_counter)
+    started: float = 0.0
+    ran: Ran | None = None
+    key: bytes = b""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run under way in another thread or process, expected back at ``free_at``."""
+
+    tickets: list[Ticket]
+    rows: int
+    began: float
+    free_at: float
+    number: int = 0
 
 
 class Lane:
-    """Tickets for one loaded version, by caller."""
+    """Tickets for one loaded version, by caller. ``slots`` is how many more runs can begin beside ``runs``."""
 
-    __slots__ = ("_credit", "_lone", "_queues", "_rows", "free_at", "loaded", "rows", "running", "tickets")
+    __slots__ = ("_again", "_credit", "_lone", "_queues", "_rows", "loaded", "rows", "runs", "slots", "tickets")
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.tickets = self.rows = 0
-        self.running: list[Ticket] = []
-        self.free_at = 0.0  # when the run under way in another thread is expected back
+        self.runs: list[Run] = []
+        self.slots = 1
+        self._again: deque[list[Ticket]] = deque()
         self._lone: Ticket | None = None  # who came to an empty lane stands in no queue until somebody else comes
         self._queues: dict[str, deque[Ticket]] = {}
         self._rows: dict[str, int] = {}
@@ -100,16 +124,28 @@ class Lane:
             queue.insert(next(i for i, other in enumerate(queue) if other.call.priority > ticket.call.priority), ticket)
         self._rows[actor] += ticket.rows
 
+    def put_back(self, groups: Sequence[list[Ticket]]) -> None:
+        """Let tickets that were taken run again, before all others: each group together, and with nobody else."""
+        if self._lone is not None:
+            lone, self._lone = self._lone, None
+            self._queue(lone)
+        for group in groups:
+            self.tickets += len(group)
+            self.rows += sum(ticket.rows for ticket in group)
+        self._again.extendleft(reversed(groups))
+
     def queued(self) -> Iterator[Ticket]:
         """Every ticket that waits."""
+        for group in self._again:
+            yield from group
         if self._lone is not None:
             yield self._lone
         for queue in self._queues.values():
             yield from queue
 
     def _until_free(self, now: float) -> float:
-        """Seconds the run under way will take; one that is late is expected to take as long again as it is late."""
-        return abs(self.free_at - now) if self.running else 0.0
+        """Seconds until another run can begin; a run that is late is expected to take as long again as it is late."""
+        return min((abs(run.free_at - now) for run in self.runs), default=0.0) if self.slots <= 0 else 0.0
 
     def longest_wait(self, now: float) -> float:
         """How long all that waits here will take: nobody who comes now waits longer."""
@@ -139,6 +175,8 @@ class Lane:
                 return [lone]
             self.loaded.in_flight -= 1
             return []
+        if self._again:
+            return self._take_again()
         taken: list[Ticket] = []
         rows, most = 0, self._rows_in_a_run()
         fixed, per_row = self._cost()
@@ -167,6 +205,14 @@ class Lane:
                 self._credit[actor] = max(credit, 0.0)
             else:
                 del self._rows[actor]
+        return taken
+
+    def _take_again(self) -> list[Ticket]:
+        group = self._again.popleft()
+        self.tickets -= len(group)
+        self.rows -= sum(ticket.rows for ticket in group)
+        taken = [ticket for ticket in group if not ticket.cancelled]
+        self.loaded.in_flight -= len(group) - len(taken)
         return taken
 
     def _joins(self, first: Ticket, ticket: Ticket, rows: int, most: int) -> bool:
@@ -202,15 +248,26 @@ def execute(run: Callable[[Feeds], dict[str, NDArray[Any]]], tickets: Sequence[T
     """
     if len(tickets) == 1:
         return [_alone(run, tickets[0])]
-    rows = sum(ticket.rows for ticket in tickets)
     try:
-        outputs = run({name: np.concatenate([t.feeds[name] for t in tickets]) for name in tickets[0].feeds})
-        whole = all(tensor.shape[:1] == (rows,) for tensor in outputs.values())
+        outcomes = apart(tickets, run(together(tickets)))
     except Exception:  # noqa: BLE001 - whose fault it is shows when they run apart
-        whole = False
-    if not whole:
+        outcomes = []
+    if not outcomes:
         half = len(tickets) // 2
         return [*execute(run, tickets[:half]), *execute(run, tickets[half:])]
+    return outcomes
+
+
+def together(tickets: Sequence[Ticket]) -> dict[str, NDArray[Any]]:
+    """The feeds of a run of several."""
+    return {name: np.concatenate([ticket.feeds[name] for ticket in tickets]) for name in tickets[0].feeds}
+
+
+def apart(tickets: Sequence[Ticket], outputs: Mapping[str, NDArray[Any]]) -> list[Outcome]:
+    """Each ticket's rows of a run of several; empty when the outputs have other rows than the tickets."""
+    rows = sum(ticket.rows for ticket in tickets)
+    if any(tensor.shape[:1] != (rows,) for tensor in outputs.values()):
+        return []
     outcomes: list[Outcome] = []
     start = 0
     for ticket in tickets:

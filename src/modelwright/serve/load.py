@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelwright.core.errors import ModelwrightError, RefusedError
+from modelwright.core.errors import InternalError, ModelwrightError, RefusedError
 from modelwright.core.package import Golden, Package
 from modelwright.core.package_codec import golden_tensors
 from modelwright.core.signature import Signature
-from modelwright.ports.runner import Runner, RunnerLoader
+from modelwright.ports.runner import Remote, Runner, RunnerLoader
 from modelwright.ports.trace import TracingRunner
 from modelwright.serve.pace import Pace
 from modelwright.serve.policy import ValuePolicy
@@ -21,14 +22,31 @@ from modelwright.serve.validate import InputCheck
 
 PROBED_ROWS = 8
 WARM_RUNS = 2
+Run = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 DEFAULT_TOLERANCE = 1e-5  # of packages without a parity certificate: room for another processor's rounding
 
 
-class Loaded:
-    """One package in memory, shared by every arm that serves it.
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A runner that reproduced its package's golden answers, warm.
 
-    ``batched`` tells that requests may run together: its rows are declared to be independent, and its golden rows gave
-    the same answers one by one. ``pace`` is what a run costs; ``in_flight`` counts what waits for it or runs.
+    ``batched`` tells that requests may run together: the rows are declared to be independent, and the golden rows gave
+    the same answers one by one. ``memory_bytes`` is what it holds.
+    """
+
+    runner: Runner
+    pace: Pace
+    batched: bool
+    memory_bytes: int = 0
+
+
+class Loaded:
+    """One package, shared by every arm that serves it. Its records are held; its runner only while it is in memory.
+
+    ``batched`` as in :class:`Proved`; before the first load what the package declares. ``pace`` is what a run costs;
+    ``in_flight`` counts what waits for it or runs; ``used`` is the end of its latest run (``time.perf_counter``).
+    ``memory_bytes`` is what it holds, or held when it was last in memory (0 before), and ``returned_bytes`` what its
+    latest unloading gave back to the system.
     """
 
     __slots__ = (
@@ -36,29 +54,69 @@ class Loaded:
         "check",
         "digest",
         "in_flight",
+        "memory_bytes",
         "pace",
         "package",
         "policy",
+        "remote",
+        "returned_bytes",
         "run",
         "runner",
         "signature",
+        "used",
     )
 
-    def __init__(self, package: Package, runner: Runner, pace: Pace, *, row_independent: bool) -> None:
-        self.package, self.runner, self.pace = package, runner, pace
-        traced = package.graph is not None
-        self.run: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]] = (
-            cast("TracingRunner", runner).run_traced if traced else runner.run
-        )
+    def __init__(
+        self,
+        package: Package,
+        runner: Runner | None = None,
+        pace: Pace | None = None,
+        *,
+        row_independent: bool | None = None,
+    ) -> None:
+        self.package, self.pace = package, pace or Pace()
         self.digest, self.signature = package.digest, package.signature
         self.check = InputCheck(package.name, package.signature)
         self.policy = ValuePolicy(package.name, package.signature)
-        self.batched = row_independent and self.check.batched
-        self.in_flight = 0
+        declared = package.description.row_independent if row_independent is None else row_independent
+        self.batched = declared and self.check.batched
+        self.in_flight = self.memory_bytes = self.returned_bytes = 0
+        self.used = 0.0
+        self.runner = runner
+        self.run: Run = _absent if runner is None else _run_of(package, runner)
+        self.remote: Remote | None = None if runner is None else runner.remote
+
+    def take(self, proved: Proved) -> None:
+        """Hold a runner."""
+        self.runner, self.run, self.pace = proved.runner, _run_of(self.package, proved.runner), proved.pace
+        self.remote = proved.runner.remote
+        self.batched, self.memory_bytes = proved.batched and self.check.batched, proved.memory_bytes
+
+    def drop(self) -> Runner | None:
+        """Hold no runner any more; the one that was held, for whoever closes it."""
+        runner, self.runner, self.run, self.remote = self.runner, None, _absent, None
+        return runner
+
+    def note(self, returned_bytes: int, freed_bytes: int) -> None:
+        """Keep what unloading this version alone brought.
+
+        It held no more than was freed: the first load of a process also pays for the runtime itself.
+        """
+        self.returned_bytes = returned_bytes
+        if 0 < freed_bytes < self.memory_bytes:
+            self.memory_bytes = freed_bytes
 
 
-def load(package: Package, runners: RunnerLoader, *, threads: int) -> Loaded:
-    """Load and prove a package.
+def _run_of(package: Package, runner: Runner) -> Run:
+    return runner.run if package.graph is None else cast("TracingRunner", runner).run_traced
+
+
+def _absent(_feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    raise InternalError("serve.internal", "The model is not in memory.", fix="See the server's log.")
+
+
+def prove(package: Package, runners: RunnerLoader, *, threads: int) -> Proved:
+    """Load a package, and have it reproduce its golden answers.
 
     Raises:
         CorruptError, BadInputError, NotFoundError: as :meth:`RunnerLoader.load`.
@@ -75,7 +133,7 @@ def load(package: Package, runners: RunnerLoader, *, threads: int) -> Loaded:
     except BaseException:
         runner.close()
         raise
-    return Loaded(package, runner, pace, row_independent=independent)
+    return Proved(runner, pace, independent, runner.memory_bytes)
 
 
 def rows_stand_alone(feeds: dict[str, NDArray[Any]], runner: Runner, pace: Pace, tolerance: float) -> bool:

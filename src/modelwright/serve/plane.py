@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,33 +13,30 @@ from numpy.typing import NDArray
 from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
 from modelwright.core.prediction import ROWS_OF_REQUEST, PredictionRecord, Record, node_model
-from modelwright.core.version import Arm, Route, RoutingTable
+from modelwright.core.version import RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
-from modelwright.ports.runner import RunnerLoader
+from modelwright.ports.runner import Outcome, RunnerLoader, Watch
 from modelwright.ports.trace import Trace, Traced
+from modelwright.serve.cache import ResponseCache
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
-from modelwright.serve.drive import Driver, Offload
-from modelwright.serve.lane import Outcome, Ticket
-from modelwright.serve.load import Loaded, load
+from modelwright.serve.drive import RUN_SECONDS, Driver, Offload
+from modelwright.serve.lane import Ticket
+from modelwright.serve.load import Loaded
+from modelwright.serve.loader import Loader
+from modelwright.serve.prepare import Preparation, Prepared, Without
+from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
+from modelwright.serve.reuse import Reuse
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
 from modelwright.serve.tally import OwnCounters, Tally
 
 QUEUE_SECONDS = 0.3
 SHADOW_SECONDS = 5.0
+UNAVAILABLE = "UNAVAILABLE"
 _SHADOW = "\0shadow"  # no caller's name: what waits for shadows has a queue of its own
 
 Feeds = Mapping[str, NDArray[Any]]
 Done = Callable[[Answer | ModelwrightError], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A table with everything loaded and proved, ready to be swapped in."""
-
-    table: RoutingTable
-    routes: dict[str, LiveRoute]
-    loaded: dict[str, Loaded]
 
 
 class Plane:
@@ -52,10 +48,14 @@ class Plane:
     Args:
         sink: where records go; the caller flushes it before answers leave (promise D2).
         runners: what loads packages.
-        threads: threads per loaded version.
+        budget: how much may be held in memory.
         queue_seconds: a request that would wait longer than this is refused at once.
         offload: takes long runs off this thread; None: every run is made here.
+        aside: takes loads off this thread; None: they are made here.
         counters: where to count; None: in this process alone.
+        cache: answers that are kept for equal requests; None: none are.
+        watch: the event loop, for models in other processes; None: runs wait for them.
+        run_seconds: a run in another process that takes longer hangs.
     """
 
     def __init__(
@@ -63,14 +63,29 @@ class Plane:
         sink: RecordSink,
         runners: RunnerLoader,
         *,
-        threads: int = 1,
+        budget: Budget = NO_BUDGET,
         queue_seconds: float = QUEUE_SECONDS,
         offload: Offload | None = None,
+        aside: Aside | None = None,
         counters: Counters | None = None,
+        watch: Watch | None = None,
+        run_seconds: float = RUN_SECONDS,
+        cache: ResponseCache | None = None,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
-        self._sink, self._runners, self._threads = sink, runners, threads
-        self._driver = Driver(self._finish, self.tally, queue_seconds=queue_seconds, offload=offload)
+        self._sink = sink
+        self._driver = Driver(
+            self._finish,
+            self.tally,
+            queue_seconds=queue_seconds,
+            offload=offload,
+            absent=self._load_for,
+            watch=watch,
+            run_seconds=run_seconds,
+        )
+        self._reuse = None if cache is None else Reuse(cache, self.tally, self._driver.put, self._finish)
+        loader = Loader(runners, threads=budget.threads, cores=budget.cores)
+        self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
         self._loaded: dict[str, Loaded] = {}
         self._retired: list[Loaded] = []
@@ -81,37 +96,30 @@ class Plane:
         """:meth:`prepare` and :meth:`commit` in one; raises as ``prepare`` does, and then keeps the old table."""
         self.commit(self.prepare(table, open_package))
 
-    def prepare(self, table: RoutingTable, open_package: Callable[[str], Package]) -> Prepared:
-        """Load aside every digest the table needs and this plane does not hold; may run in another thread.
+    def prepare(
+        self, table: RoutingTable, open_package: Callable[[str], Package], without: Without | None = None
+    ) -> Prepared:
+        """Load aside what the table needs and this plane does not hold, within the budget; may run in another thread.
 
         Raises:
-            ModelwrightError: the reason; nothing changed, and what was loaded aside is closed again.
+            ModelwrightError: the reason; nothing changed, and what was loaded aside is closed again. Where ``without``
+                is given, a package that cannot be loaded is left out of the table instead.
         """
-        held = self._loaded
-        fresh: dict[str, Loaded] = {}
+        preparation = Preparation(self.residence, self._loaded, open_package, first=self.table is None)
         try:
-            for route in table.routes.values():
-                for arm in _arms(route):
-                    if arm.digest not in held and arm.digest not in fresh:
-                        fresh[arm.digest] = load(open_package(arm.digest), self._runners, threads=self._threads)
-            loaded = {
-                arm.digest: held.get(arm.digest) or fresh[arm.digest]
-                for route in table.routes.values()
-                for arm in _arms(route)
-            }
-            routes = {name: LiveRoute(route, loaded) for name, route in table.routes.items()}
+            return preparation.prepare(table, without)
         except BaseException:
             self.tally.refuse_table()
-            for version in fresh.values():
-                version.runner.close()
             raise
-        return Prepared(table, routes, loaded)
 
     def commit(self, prepared: Prepared) -> None:
         """Swap in one assignment; runners nobody needs are closed once nothing of theirs is in flight."""
         old = self._loaded
         self._routes, self._loaded, self.table = prepared.routes, prepared.loaded, prepared.table
         self._retired += [version for digest, version in old.items() if digest not in prepared.loaded]
+        for version in prepared.loaded.values():
+            self._driver.adopt(version)
+        self.residence.put_in_force(self._routes, self._loaded)
         self.tally.swap()
         self._close_idle()
 
@@ -121,7 +129,8 @@ class Plane:
         Raises:
             NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
             BadInputError: the request does not fit the signature.
-            UnavailableError: ``serve.overloaded``: it would wait too long.
+            UnavailableError: ``serve.overloaded``: it would wait too long; ``serve.version-failed``.
+            RefusedError: ``serve.poison-request``.
         """
         route = self.route(call.model)
         if not call.prediction_id:
@@ -137,7 +146,15 @@ class Plane:
             canary, arm = arm, route.champion
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
+            self._driver.refuse(arm.loaded, call, ticket.feeds)
+        ticket.started = call.started
+        reuse = self._reuse
+        if reuse is not None and reuse.takes(ticket):
+            return ticket
         self._driver.admit(arm.loaded, call)
+        if reuse is not None:
+            reuse.lead(ticket)
         self._driver.put(ticket)
         return ticket
 
@@ -157,7 +174,12 @@ class Plane:
 
     def run(self) -> bool:
         """Run what waits; True when some of it is left for the next turn."""
-        return self._driver.run()
+        if self._reuse is not None:
+            self._reuse.run()
+        more = self._driver.run()
+        if self.residence.pending:
+            more = self.residence.step() or more
+        return more
 
     def run_shadows(self) -> int:
         """Run what waits for the shadows, after the answers left; returns how many requests were taken up."""
@@ -176,6 +198,20 @@ class Plane:
     def give_up_late(self, now: float) -> None:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
+        if self._reuse is not None:
+            self._reuse.sweep()
+            for ticket in self._reuse.late(now):
+                self._driver.give_up(ticket, now)
+
+    @property
+    def able(self) -> bool:
+        """False when there are models and the champion of none could answer."""
+        champions = (route.champion.loaded for route in self._routes.values())
+        return not self._routes or any(self.residence.state(loaded)[0] != UNAVAILABLE for loaded in champions)
+
+    def longest_wait(self, loaded: Loaded) -> float:
+        """Seconds that a request for this version would wait at most, if it came now."""
+        return self._driver.longest_wait(loaded)
 
     def append(self, record: Record) -> None:
         """Append a record that is no prediction of this plane (ground truth)."""
@@ -196,6 +232,24 @@ class Plane:
             )
         return route
 
+    def unready(self, model: str = "", version: str = "") -> list[str]:
+        """Why requests could not be answered now; empty when all could.
+
+        Of all models, of one, or of a version of it. Shadows answer nobody, so they count only where they are named.
+
+        Raises:
+            NotFoundError: ``serve.unknown-model``, ``serve.unknown-version``.
+        """
+        if version:
+            arms: Iterable[LiveArm] = (self.route(model).pinned(version),)
+        else:
+            routes = [self.route(model)] if model else self._routes.values()
+            arms = (arm for route in routes for arm in route.arms)
+        states = ((arm, *self.residence.state(arm.loaded)) for arm in arms)
+        return [
+            f"Model {arm.model!r} version {arm.version}: {why}" for arm, state, why in states if state == UNAVAILABLE
+        ]
+
     @property
     def routes(self) -> Mapping[str, LiveRoute]:
         """Every live route by model name."""
@@ -203,17 +257,21 @@ class Plane:
 
     def close(self) -> None:
         """Run what waits and give back every runner."""
-        self._driver.offload = None
+        self._driver.offload = self.residence.aside = None
         while self.run() or self.run_shadows():
             pass
-        for version in self._loaded.values():
-            version.runner.close()
+        self.residence.close()
         self._routes, self._loaded = {}, {}
+
+    def _load_for(self, arm: LiveArm) -> None:
+        self.residence.want(arm)
 
     def _finish(self, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
         """Record what a run brought for one ticket, and tell whoever asked."""
         arm, call = ticket.arm, ticket.call
         sent = ticket.feeds if ticket.sent is None else ticket.sent
+        if ticket.key and self._reuse is not None:
+            self._reuse.settle(ticket, outcome, seconds)
         if isinstance(outcome, ModelwrightError):
             self._record(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
             if "node" in outcome.details:
@@ -321,21 +379,17 @@ class Plane:
             )
 
     def _close_idle(self) -> None:
+        busy = []
         for version in self._retired:
-            if not version.in_flight:
-                self._driver.forget(version)
-                version.runner.close()
-        self._retired = [version for version in self._retired if version.in_flight]
+            if version.in_flight or self.residence.is_wanted(version):
+                busy.append(version)
+            else:
+                self.residence.release(version)
+        self._retired = busy
 
 
 def _nobody(_outcome: Answer | ModelwrightError) -> None:
     """Nobody waits for a shadow."""
-
-
-def _arms(route: Route) -> tuple[Arm, ...]:
-    if not route.arms:
-        raise BadInputError("serve.no-arms", f"The route of model {route.model!r} has no arm.")
-    return (*route.arms, *route.shadows)
 
 
 def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:

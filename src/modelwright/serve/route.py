@@ -29,27 +29,29 @@ class LiveRoute:
     """A route with everything loaded.
 
     A prediction id always meets the same arm: its hash is a point in [0, 1), and canaries take the low end, so that a
-    growing canary keeps the ids it already had.
+    growing canary keeps the ids it already had. ``arms`` are those between which an unnamed version is chosen; an arm
+    in the role ``pinned`` is only reached by its version.
     """
 
-    __slots__ = ("_arms", "by_version", "champion", "model", "shadows")
+    __slots__ = ("arms", "by_version", "champion", "model", "shadows")
 
     def __init__(self, route: Route, loaded: dict[str, Loaded]) -> None:
         self.model = route.model
         arms = [LiveArm(route.model, arm, loaded[arm.digest]) for arm in route.arms]
         self.shadows = tuple(LiveArm(route.model, arm, loaded[arm.digest], "shadow") for arm in route.shadows)
         self.champion = max(arms, key=lambda arm: (arm.role == "champion", arm.weight))
-        self._arms = tuple(sorted(arms, key=lambda arm: arm.role != "canary"))
+        chosen = [arm for arm in arms if arm.role != "pinned"]
+        self.arms = tuple(sorted(chosen, key=lambda arm: arm.role != "canary"))
         every = (*route.shadows, *route.arms)
         self.by_version = {arm.version: LiveArm(route.model, arm, loaded[arm.digest], "pinned") for arm in every}
 
     def pick(self, prediction_id: str) -> LiveArm:
         """The arm that answers this prediction."""
-        if len(self._arms) == 1:
+        if len(self.arms) == 1:
             return self.champion
         point = hash_point(prediction_id)
         reached = 0.0
-        for arm in self._arms:
+        for arm in self.arms:
             reached += arm.weight
             if point < reached:
                 return arm

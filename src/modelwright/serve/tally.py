@@ -10,6 +10,9 @@ from modelwright.serve.statistics import Statistics
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
 FALLBACKS = "modelwright_fallbacks"
+RUNNER_RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
+QUARANTINED = "modelwright_quarantined_requests"
+LOADS, REUSED = "modelwright_model_loads", "modelwright_cached_requests"
 SWAPS, REFUSED_TABLES = "modelwright_swaps", "modelwright_refused_tables"
 
 
@@ -66,6 +69,26 @@ class Tally:
         _, node, reason = note.split(" ")
         self._add((FALLBACKS, model, node, reason), 1)
 
+    def restart(self, model: str) -> None:
+        """Count a process that was started again."""
+        self._add((RUNNER_RESTARTS, model), 1)
+
+    def kill(self, model: str, reason: str) -> None:
+        """Count a process that ended: ``crashed``, ``hung``, ``violated``."""
+        self._add((KILLS, model, reason), 1)
+
+    def quarantine(self, model: str) -> None:
+        """Count a request that is not run again."""
+        self._add((QUARANTINED, model), 1)
+
+    def load(self, model: str, outcome: str) -> None:
+        """Count a version ``loaded`` on demand, one that ``failed`` to, or one ``unloaded``."""
+        self._add((LOADS, model, outcome), 1)
+
+    def reuse(self, model: str, outcome: str) -> None:
+        """Count a request looked up in the cache: a ``hit``, a ``miss``, or ``joined`` to an equal one under way."""
+        self._add((REUSED, model, outcome), 1)
+
     def swap(self) -> None:
         """Count a table put in force."""
         self._swaps[0] += 1
@@ -98,6 +121,11 @@ class Tally:
     def shed(self) -> Mapping[Key, int]:
         """Requests that were not run, by (model, reason)."""
         return self._of(SHED)
+
+    @property
+    def loads(self) -> Mapping[Key, int]:
+        """Loads on demand and unloadings, by (model, outcome)."""
+        return self._of(LOADS)
 
     def _add(self, key: Key, count: int) -> None:
         slots = self._slots.get(key)

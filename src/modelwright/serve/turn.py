@@ -10,6 +10,7 @@ from modelwright.ports.record import RecordSink
 from modelwright.serve.call import PredictCall
 from modelwright.serve.lane import Ticket
 from modelwright.serve.plane import Done, Plane
+from modelwright.serve.repository import Repository
 
 _logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Turn:
 
     def __init__(self, plane: Plane, sink: RecordSink, soon: Callable[[Callable[[], None]], object]) -> None:
         self.plane = plane
+        self.repository = Repository(plane)
         self._sink, self._soon = sink, soon
         self._due = False
         self._leave: list[Callable[[bool], object]] = []

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.describe import describe
-from modelwright.ports.framework import Conversion, Framework
+from modelwright.ports.framework import Conversion, Framework, Route
 from modelwright.testing.errors import error_code
 
 
@@ -33,9 +34,18 @@ class LinearFramework:
         """True for :class:`Weights`."""
         return isinstance(model, Weights)
 
-    def convert(self, model: object | Path, examples: Table | None, *, target: str = "") -> Conversion:
+    def convert(
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",
+        isolation: Isolation = "strict",
+    ) -> Conversion:
         """The weights as a conversion; raises BadInputError (``pack.no-examples``)."""
         assert isinstance(model, Weights)
+        assert (route, isolation) != ("native", "off")
         if examples is None or len(examples) == 0:
             raise BadInputError("pack.no-examples", "There are no examples.", fix="Give examples.")
         matrix = np.stack([examples[name].astype(np.float32) for name in model.columns], axis=1)
@@ -95,7 +105,7 @@ class FrameworkConformance:
     ) -> None:
         """Bytes are identity."""
         first, second = (framework.convert(model, examples) for _ in range(2))
-        assert first.onnx == second.onnx
+        assert (first.onnx, first.files) == (second.onnx, second.files)
         assert first.signature == second.signature
 
     def test_features_are_bound_to_inputs(self, framework: Framework, model: object, examples: Table) -> None:

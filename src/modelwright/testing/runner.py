@@ -18,10 +18,19 @@ Function = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
 
 class FunctionRunner:
-    """Implements ``ports.runner.Runner`` over a function of the named inputs. ``calls`` counts the runs."""
+    """Implements ``ports.runner.Runner`` over a function of the named inputs.
 
-    def __init__(self, function: Function) -> None:
-        self._function, self.closed, self.calls = function, False, 0
+    ``calls`` counts the runs; ``broken`` may be set to why it is not ready.
+    """
+
+    def __init__(self, function: Function, memory_bytes: int = 0) -> None:
+        self._function, self.closed, self.calls, self.memory_bytes = function, False, 0, memory_bytes
+        self.broken = ""
+
+    @property
+    def remote(self) -> None:
+        """None: it runs here."""
+        return
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """The function's answers; what it raises becomes ``serve.model-rejected-input``."""
@@ -36,25 +45,35 @@ class FunctionRunner:
                 "serve.model-rejected-input", "The model rejected its input.", why=f"{error}"
             ) from error
 
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        return "It is closed." if self.closed else self.broken
+
     def close(self) -> None:
         """Refuse further runs."""
         self.closed = True
 
 
 class FunctionRunners:
-    """Implements ``ports.runner.RunnerLoader``: functions by package digest. ``runners`` keeps what was loaded."""
+    """Implements ``ports.runner.RunnerLoader``: functions by package digest.
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
-        self._functions = dict(functions)
+    ``runners`` keeps what was loaded, and ``loads`` every digest asked for; each runner says that it holds
+    ``memory_bytes``.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], memory_bytes: int = 0) -> None:
+        self._functions, self._memory_bytes = dict(functions), memory_bytes
         self.runners: dict[str, FunctionRunner] = {}
+        self.loads: list[str] = []
 
     def load(self, package: Package, *, threads: int = 1) -> FunctionRunner:  # noqa: ARG002 - the port's signature
         """The function registered for the package's digest; every file of the package is verified first."""
+        self.loads.append(package.digest)
         for name in package.manifest.files:
             package.read(name)
         if package.digest not in self._functions:
             raise BadInputError("serve.graph-unusable", f"There is no function for {package.name!r}.")
-        runner = FunctionRunner(self._functions[package.digest])
+        runner = FunctionRunner(self._functions[package.digest], self._memory_bytes)
         self.runners[package.digest] = runner
         return runner
 
@@ -99,10 +118,19 @@ class RunnerConformance:
         runner = runners.load(package)
         assert error_code(runner.run, {"no such input": np.zeros((1, 1))}) == "serve.model-rejected-input"
 
+    def test_it_says_what_it_holds_in_a_process_of_its_own(self, runners: RunnerLoader, package: Package) -> None:
+        """0 where it runs in this one; bytes, also once it is closed."""
+        runner = runners.load(package)
+        before = runner.memory_bytes
+        runner.close()
+        assert min(before, runner.memory_bytes) >= 0
+
     def test_a_closed_runner_says_so_and_its_package_loads_again(self, runners: RunnerLoader, package: Package) -> None:
         """Closing gives memory back, it does not damage."""
         runner = runners.load(package)
+        assert runner.unready() == ""
         runner.close()
+        assert runner.unready()
         assert error_code(runner.run, _golden_inputs(package)) == "serve.runner-closed"
         assert runners.load(package).run(_golden_inputs(package))
 

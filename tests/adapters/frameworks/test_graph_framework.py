@@ -11,7 +11,7 @@ from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundErr
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.pack import build
-from modelwright.serve.load import load
+from modelwright.serve.load import prove
 
 RUNNERS = GraphRunners(OnnxRunners())
 MODELS = """
@@ -66,7 +66,7 @@ def test_a_packed_graph_reproduces_its_golden_rows_and_runs_requests_together(co
     assert package.description.route == "graph"
     assert package.golden.rows == 8
     assert package.reference.rows == 20
-    loaded = load(package, RUNNERS, threads=1)
+    loaded = prove(package, RUNNERS, threads=1)
     assert loaded.batched
     assert [(f.name, f.low == ROWS[f.name].min()) for f in package.signature.features] == [("a", True), ("b", True)]
 

@@ -9,11 +9,12 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from modelwright.adapters.frameworks import exchange
-from modelwright.adapters.frameworks.jailed import convert_file
+from modelwright.adapters.frameworks.jailed import SCRATCH_BYTES, convert_file
 from modelwright.adapters.frameworks.sklearn import SklearnFramework
 from modelwright.core.errors import BadInputError, CorruptError, DeadlineError, RefusedError, UnavailableError
 from modelwright.core.table import Table
 from modelwright.features.tabular import table
+from modelwright.jail import available
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 
@@ -58,7 +59,7 @@ def test_a_pickled_model_converts_as_the_object_does_and_says_how_it_was_held(fi
     held = from_file.notes["isolation"]
     assert "own process" in held
     assert "no_new_privs" in held
-    assert any(part.startswith(("network namespace", "seccomp")) for part in held.split("; "))
+    assert any(part.startswith(("network namespace", "no sockets")) for part in held.split("; "))
 
 
 def test_a_hostile_pickle_reaches_no_listener_and_is_named(hostile):
@@ -106,6 +107,37 @@ def test_a_hostile_pickle_can_do_nothing_outside_its_scratch(hostile, tmp_path, 
     assert not canary.exists()
 
 
+def test_a_hostile_pickle_reads_no_file_of_its_user_and_lists_no_directory(hostile, tmp_path):
+    (tmp_path / "secret").write_text("planted")
+    code = f"""
+import os
+home = {str(tmp_path)!r}
+for act in (lambda: open(home + '/secret'), lambda: os.listdir(home), lambda: open('/etc/passwd')):
+    try: act()
+    except PermissionError: continue
+    raise ValueError('read')
+raise ValueError('nothing was read')
+"""
+    with pytest.raises(BadInputError, match="nothing was read"):
+        convert(hostile(code))
+
+
+def test_a_pickle_that_fills_the_disk_fills_nothing_of_ours(hostile, tmp_path, monkeypatch):
+    if "bounded scratch" not in available().parts:
+        pytest.skip("no file system in memory here")
+    code = f"""
+import os
+written = 0
+try:
+    for name in range(2000):
+        with open(str(name), 'wb') as file: written += file.write(bytes(2**20))
+except OSError as error:
+    raise ValueError(f'{{error.strerror}} after {{written <= {SCRATCH_BYTES}}}')
+"""
+    with pytest.raises(BadInputError, match="No space left on device after True"):
+        convert(hostile(code))
+
+
 def test_a_crash_is_a_clear_error(hostile):
     with pytest.raises(UnavailableError) as caught:
         convert(hostile("import os; os._exit(3)"))
@@ -126,8 +158,19 @@ def test_memory_is_limited(hostile):
         convert(hostile("bytearray(64 * 2**30)"))
 
 
+FORGE = """
+import os
+def forge(text):
+    for descriptor in range(64):
+        try:
+            if os.readlink(f'/proc/self/fd/{descriptor}').endswith('result.json'): os.write(descriptor, text.encode())
+        except OSError: pass
+    os._exit(0)
+"""
+
+
 def test_a_forged_result_is_not_believed(hostile):
-    code = "import os; open('result.json', 'w').write('[' * 100000); os._exit(0)"
+    code = FORGE + "forge('[' * 100000)"
     with pytest.raises(UnavailableError) as caught:
         convert(hostile(code))
     assert caught.value.code == "pack.converter-crashed"
@@ -242,11 +285,14 @@ def test_a_hostile_pickle_reaches_no_other_process_and_no_mode_owner_or_attribut
 
 
 def test_a_forged_error_carries_nothing_that_a_terminal_obeys(hostile):
-    code = """
-import json, os
+    code = (
+        FORGE
+        + """
+import json
 words = {word: 'a\\x1b]0;b\\x07c' for word in ('code', 'what', 'why', 'fix')}
-open('result.json', 'w').write(json.dumps({'error': words | {'kind': 'refused'}})); os._exit(0)
+forge(json.dumps({'error': words | {'kind': 'refused'}}))
 """
+    )
     with pytest.raises(RefusedError) as caught:
         convert(hostile(code))
     error = caught.value

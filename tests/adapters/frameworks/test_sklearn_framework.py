@@ -59,7 +59,7 @@ def boosted(encoder):
 
 
 def convert(model, rows, **named):
-    return SklearnFramework().convert(model, table(rows), **named)
+    return SklearnFramework().convert(model, table(rows), route="onnx", **named)
 
 
 class TestLogisticRegression(FrameworkConformance):

@@ -369,7 +369,7 @@ REFUSED = {
 def test_what_cannot_be_converted_is_named_with_the_nearest_way_that_works(name):
     model, rows, part, way = REFUSED[name]
     with pytest.raises(RefusedError) as caught:
-        SklearnFramework().convert(fitted(model, rows, BINARY), table(rows[HELD:]))
+        SklearnFramework().convert(fitted(model, rows, BINARY), table(rows[HELD:]), route="onnx")
     assert caught.value.code == "pack.unconvertible"
     assert part in caught.value.what
     assert way in caught.value.fix
@@ -390,7 +390,7 @@ def test_what_cannot_be_converted_is_named_with_the_nearest_way_that_works(name)
 )
 def test_a_regressor_that_cannot_be_converted_is_named(model, part, way):
     with pytest.raises(RefusedError) as caught:
-        SklearnFramework().convert(fitted(model, PLAIN[["age"]], VALUE), table(PLAIN[["age"]]))
+        SklearnFramework().convert(fitted(model, PLAIN[["age"]], VALUE), table(PLAIN[["age"]]), route="onnx")
     assert caught.value.code == "pack.unconvertible"
     assert part in caught.value.what
     assert way in caught.value.fix
@@ -405,7 +405,9 @@ def test_probabilities_never_leave_zero_and_one():
 
 def test_neighbours_weighed_by_distance_are_refused_on_rows_they_were_trained_on_with_the_reason():
     with pytest.raises(RefusedError) as caught:
-        SklearnFramework().convert(KNeighborsClassifier(weights="distance").fit(PLAIN, BINARY), table(PLAIN))
+        SklearnFramework().convert(
+            KNeighborsClassifier(weights="distance").fit(PLAIN, BINARY), table(PLAIN), route="onnx"
+        )
     assert caught.value.code == "pack.parity-failed"
     assert "weights='uniform'" in caught.value.fix
 
@@ -416,6 +418,6 @@ def test_what_gives_no_answer_or_several_is_no_model_to_pack():
         RandomForestRegressor(2).fit(PLAIN, PLAIN[["age", "spend"]]),
     ):
         with pytest.raises(BadInputError) as caught:
-            SklearnFramework().convert(model, table(PLAIN))
+            SklearnFramework().convert(model, table(PLAIN), route="onnx")
         assert caught.value.code == "pack.unsupported-model"
         assert caught.value.fix

@@ -36,7 +36,7 @@ def fine():
 
 
 def convert(model, rows):
-    return SklearnFramework().convert(model, table(rows))
+    return SklearnFramework().convert(model, table(rows), route="onnx")
 
 
 BOOSTED = {

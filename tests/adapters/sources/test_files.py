@@ -19,7 +19,15 @@ class TestFileSource(SourceConformance):
         return SOURCE
 
     @pytest.fixture(
-        params=["rows.parquet", "rows.csv", "rows.tsv", "rows.jsonl", "rows.ndjson", "it's a [name].parquet"]
+        params=[
+            "rows.parquet",
+            "rows.csv",
+            "rows.tsv",
+            "rows.json",
+            "rows.jsonl",
+            "rows.ndjson",
+            "it's a [name].parquet",
+        ]
     )
     def path(self, request, tmp_path):
         return tmp_path / request.param

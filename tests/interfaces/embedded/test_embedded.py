@@ -111,7 +111,7 @@ def test_a_joblib_file_packs_through_the_jail(flights, tmp_path):
     joblib.dump(LogisticRegression().fit(rows, rows[:, 0] > 12), tmp_path / "m.joblib")
     made = mw.pack(tmp_path / "m.joblib", name="m", examples=rows)
     assert len(made.package.description.source_sha256) == 64
-    assert made.package.description.notes["isolation"].startswith("own process")
+    assert "own process" in made.package.description.notes["isolation"]
     assert made.predict(rows[:3])["label"].shape == (3,)
 
 

@@ -78,7 +78,8 @@ def gateway_process():
 class Inside:
     """A server on a loop of its own: ``sink.failing`` breaks its log, ``refused`` (an error) its tokens."""
 
-    def __init__(self, *made):
+    def __init__(self, *made, observer=None):
+        self._observer = observer
         self.sink, self.refused, self.observed, self.errors = InMemorySink(), None, [], Counter()
         self._packages = {package.digest: package for package, _ in made}
         runners = FunctionRunners({package.digest: function for package, function in made})
@@ -109,7 +110,7 @@ class Inside:
         shared = Shared(
             turn=self._turn,
             admit=self._admit,
-            ready=lambda: True,
+            ready=lambda *_: True,
             log_required=True,
             decode_raw=tensors.decode_binary,
             encode_raw=tensors.encode_binary,
@@ -117,6 +118,7 @@ class Inside:
             request_seconds=30.0,
             observe=lambda *seen: self.observed.append(seen),
             count_error=lambda code: self.errors.update([code]),
+            observer=self._observer,
         )
         running = await start(shared, self.address, max_message_bytes=2**20, max_streams=3)
         self._started.set()

@@ -36,12 +36,22 @@ class Served:
     """One data plane under test."""
 
     def __init__(
-        self, packages, *, authenticate=False, loader=None, table=None, sink=None, aside=False, home, **limits
+        self,
+        packages,
+        *,
+        authenticate=False,
+        loader=None,
+        table=None,
+        sink=None,
+        aside=False,
+        observer=None,
+        home,
+        **limits,
     ):
         self.sink = sink or InMemorySink()
         self.plane = Plane(self.sink, loader or OnnxRunners(), **({"offload": self._aside} if aside else {}))
         turn = Turn(self.plane, self.sink, lambda work: asyncio.get_running_loop().call_soon(work))
-        self.server = DataPlane(turn, settings.load({"home": home, **limits}, {}), {})
+        self.server = DataPlane(turn, settings.load({"home": home, **limits}, {}), {}, observer=observer)
         self._packages = {package.digest: package for package in packages}
         self._table = table or RoutingTable(
             1,

@@ -7,6 +7,7 @@ from modelwright.core.access import ROLES
 from modelwright.core.prediction import PredictionRecord
 from modelwright.core.version import TokenGrant
 from modelwright.interfaces.http.routes import ROUTES
+from modelwright.testing.runner import FunctionRunners
 
 ROW = {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
 
@@ -103,3 +104,39 @@ def test_a_token_with_a_rate_predicts_so_often_and_reads_as_often_as_it_likes(se
     assert server.request("GET", "/v2", token="mw_slow").status == 200
     assert server.request("POST", "/v2/models/total/infer", ROW, token="mw_admin").status == 200
     assert len(server.records(2, PredictionRecord)) == 2
+
+
+def test_readiness_is_that_of_the_runners_and_only_who_may_read_is_told_why(serve, function_package):
+    (good, run), (bad, other) = function_package("good"), function_package("bad", factor=2.0)
+    loader = FunctionRunners({good.digest: run, bad.digest: other})
+    server = serve(good, bad, loader=loader, authenticate=True)
+    assert server.request("GET", "/v2/health/ready").status == 200
+    loader.runners[bad.digest].broken = "Its process is being started again."
+    assert server.request("GET", "/v2/health/ready").body == {"ready": True}  # the other model is answered
+    told = server.request("GET", "/v2/models/bad/ready")
+    assert (told.status, told.body) == (503, {"name": "bad", "ready": False})
+    assert "reasons" not in server.request("GET", "/v2/models/bad/ready", token="mw_predictor").body
+    why = ["Model 'bad' version 1: Its process is being started again."]
+    assert server.request("GET", "/v2/models/bad/ready", token="mw_viewer").body["reasons"] == why
+    assert server.request("GET", "/v2/models/good/ready").status == 200
+    assert server.request("GET", "/v2/models/bad/versions/1/ready").status == 503
+    index = server.request("POST", "/v2/repository/index", {}, token="mw_viewer").body
+    assert {one["name"]: (one["state"], one["reason"]) for one in index} == {
+        "good": ("READY", ""),
+        "bad": ("UNAVAILABLE", "Its process is being started again."),
+    }
+    loader.runners[good.digest].broken = "It is closed."
+    told = server.request("GET", "/v2/health/ready", token="mw_viewer")
+    assert (told.status, told.body["reasons"]) == (503, ["Model 'good' version 1: It is closed.", *why])
+    loader.runners[bad.digest].broken = ""
+    assert server.request("GET", "/v2/health/ready").body == {"ready": True}
+
+
+def test_predictions_may_be_open_and_nothing_else_is(serve, sum_package):
+    server = serve(sum_package(), authenticate=True, open_predictions="yes")
+    for path, body in (("/v2/models/total/infer", ROW), ("/invocations", {"instances": [[1, 2, 3]]})):
+        assert server.request("POST", path, body).status == 200
+    assert {record.actor for record in server.records(2, PredictionRecord)} == {"stranger"}
+    assert server.request("POST", "/v2/models/total/infer", ROW, token="mw_unknown").status == 401
+    for method, path in (("POST", "/record/truth"), ("GET", "/metrics"), ("POST", "/v2/repository/index")):
+        assert server.request(method, path, {}).status == 401

@@ -1,5 +1,6 @@
 """Extensions of the protocol: configuration, statistics, classification, the repository."""
 
+import json
 import threading
 import time
 
@@ -33,6 +34,25 @@ def test_the_configuration_says_how_requests_are_batched(serve, sum_package):
         assert server.request("GET", f"/v2/models/total{version}/config").body == config
     assert server.request("GET", "/v2/models/nobody/config").status == 404
     assert server.request("GET", "/v2/models/total/versions/2/config").status == 404
+
+
+def test_the_metadata_of_a_model_with_columns_tells_them_as_a_property(
+    serve, people_package, iris_package, sum_package
+):
+    server = serve(people_package, iris_package, sum_package(), sum_package("named", features=("a", "b", "c")))
+
+    def told(model):
+        properties = server.request("GET", f"/v2/models/{model}").body.get("properties", {})
+        assert set(properties) <= {"modelwright_columns"}
+        return json.loads(properties.get("modelwright_columns", "null"))
+
+    assert [(one["name"], one["nullable"], one["null_as"]) for one in told("people")["features"]] == [
+        ("age", False, None),
+        ("city", True, "nowhere"),
+    ]
+    assert told("iris")["classes"] == ["setosa", "versicolor", "virginica"]
+    assert told("named")["inputs"] == {"X": ["a", "b", "c"]}
+    assert told("total") is None
 
 
 def test_what_is_not_batched_has_whole_shapes_in_its_configuration(serve, echo_package):

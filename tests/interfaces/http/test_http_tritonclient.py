@@ -96,3 +96,16 @@ def test_the_synchronous_client_may_call_in_the_background(address):
         assert firsts == [3.0 + 3 * number for number in range(8)]
         with pytest.raises(InferenceServerException, match="not served here"):
             client.async_infer("nobody", rows()).get_result()
+
+
+def test_the_asyncio_client_reads_a_long_answer_in_a_coding_that_it_asked_for(serve, sum_package):
+    rows = np.ones((5000, 3), dtype=np.float32)
+
+    async def story(address):
+        async with triton_aio.InferenceServerClient(address) as client:
+            asked = triton.InferInput("X", list(rows.shape), "FP32")
+            asked.set_data_from_numpy(rows)
+            answer = await client.infer("total", [asked])
+            return answer.as_numpy("total")
+
+    np.testing.assert_array_equal(asyncio.run(story(f"127.0.0.1:{serve(sum_package()).port}")).reshape(-1), 3.0)

@@ -23,6 +23,7 @@ from modelwright.core.errors import (
     ModelwrightError,
     RefusedError,
 )
+from modelwright.core.native import Native
 from modelwright.core.package import Parity, canonical_json
 from modelwright.core.package_codec import signature_from_json, signature_json
 from modelwright.core.record_codec import from_json, malformed, parse_json, to_json
@@ -39,7 +40,18 @@ _ERRORS: dict[str, type[ModelwrightError]] = {
 }
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+RESULTS = ("model.onnx", "inputs.npz", "outputs.npz", "result.json")
+"""The files of a result. They are made and opened by us, and the converter gets their descriptors: it makes none."""
+
+
+def open_results(directory: Path) -> dict[str, int]:
+    """Make the files of a result, empty; descriptors to write them, by name, which the caller closes."""
+    return {
+        name: os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600) for name in RESULTS
+    }
+
+
+def write_arrays(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Arrays by name; text (object arrays of ``str`` and ``None``) as Unicode arrays with a mask beside them."""
     held: dict[str, NDArray[Any]] = {}
     order = canonical_json(list(arrays))
@@ -52,8 +64,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             held[f"times{index}"] = array.astype("datetime64[us]").astype(np.int64)
         else:
             held[f"array{index}"] = array
-    with path.open("xb") as file:
-        np.savez(file, allow_pickle=False, names=np.frombuffer(order, dtype=np.uint8), **held)
+    np.savez(file, allow_pickle=False, names=np.frombuffer(order, dtype=np.uint8), **held)
 
 
 def read_arrays(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
@@ -95,8 +106,9 @@ def _array(held: Any, index: int) -> NDArray[Any]:
 
 
 def write_table(path: Path, table: Table) -> None:
-    """A table."""
-    write_arrays(path, table.columns)
+    """A table, as a new file."""
+    with path.open("xb") as file:
+        write_arrays(file, table.columns)
 
 
 def read_table(path: Path) -> Table:
@@ -104,11 +116,13 @@ def read_table(path: Path) -> Table:
     return Table(read_arrays(path))
 
 
-def write_conversion(directory: Path, conversion: Conversion) -> None:
-    """A conversion as ``model.onnx``, ``inputs.npz``, ``outputs.npz`` and, last, ``result.json``."""
-    (directory / "model.onnx").write_bytes(conversion.onnx)
-    write_arrays(directory / "inputs.npz", conversion.inputs)
-    write_arrays(directory / "outputs.npz", conversion.outputs)
+def write_conversion(results: Mapping[str, int], conversion: Conversion) -> None:
+    """A conversion but its ``files``, into the descriptors of :data:`RESULTS`; ``result.json`` last."""
+    with os.fdopen(results["model.onnx"], "wb") as file:
+        file.write(conversion.onnx)
+    for name, arrays in (("inputs.npz", conversion.inputs), ("outputs.npz", conversion.outputs)):
+        with os.fdopen(results[name], "wb") as file:
+            write_arrays(file, arrays)
     record = {
         "signature": parse_json(signature_json(conversion.signature), "signature"),
         "parity": to_json(conversion.parity),
@@ -118,13 +132,19 @@ def write_conversion(directory: Path, conversion: Conversion) -> None:
         "environment": list(conversion.environment),
         "notes": conversion.notes,
         "row_independent": conversion.row_independent,
+        "native": to_json(conversion.native),
     }
-    (directory / "result.json").write_bytes(canonical_json({"conversion": record}))
+    _write_record(results, {"conversion": record})
 
 
-def write_error(directory: Path, error: ModelwrightError) -> None:
+def write_error(results: Mapping[str, int], error: ModelwrightError) -> None:
     """An error as ``result.json``."""
-    (directory / "result.json").write_bytes(canonical_json({"error": to_json(error.to_json())}))
+    _write_record(results, {"error": to_json(error.to_json())})
+
+
+def _write_record(results: Mapping[str, int], record: object) -> None:
+    with os.fdopen(results["result.json"], "wb") as file:
+        file.write(canonical_json(record))
 
 
 def read_result(directory: Path) -> Conversion:
@@ -142,7 +162,7 @@ def read_result(directory: Path) -> Conversion:
     body = record.get("conversion")
     if not isinstance(body, dict):
         raise malformed("result.json", "it holds neither a conversion nor an error")
-    parity = body.get("parity")
+    parity, native = body.get("parity"), body.get("native")
     return Conversion(
         onnx=_read(directory / "model.onnx", MAX_BYTES),
         signature=signature_from_json(canonical_json(body.get("signature"))),
@@ -155,6 +175,7 @@ def read_result(directory: Path) -> Conversion:
         environment=from_json(tuple[dict[str, str], ...], body.get("environment"), "environment"),
         notes=from_json(dict[str, str], body.get("notes"), "notes"),
         row_independent=from_json(bool, body.get("row_independent"), "row_independent"),
+        native=None if native is None else from_json(Native, native, "native"),
     )
 
 

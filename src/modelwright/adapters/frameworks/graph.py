@@ -14,12 +14,13 @@ from modelwright.core import package_codec as codec
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph, GraphError, Member
 from modelwright.core.graph_wires import resolve
+from modelwright.core.native import Isolation
 from modelwright.core.package import Description, Package, canonical_json
 from modelwright.core.signature import Signature
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.describe import describe_all
-from modelwright.ports.framework import Conversion
+from modelwright.ports.framework import Conversion, Route
 from modelwright.ports.runner import RunnerLoader
 
 MAX_BYTES = 2 * 2**30
@@ -48,7 +49,15 @@ class GraphFramework:
         """True for a path of a graph file."""
         return isinstance(model, Path) and is_graph_file(model)
 
-    def convert(self, model: object | Path, examples: Table | None, *, target: str = "") -> Conversion:
+    def convert(
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",  # noqa: ARG002 - each model keeps the route that it was packed with
+        isolation: Isolation = "strict",  # noqa: ARG002 - as above
+    ) -> Conversion:
         """Fetch the models, fill in and check what feeds what, and answer the examples.
 
         Without examples the golden rows are those of its models, where one of them takes all that the graph takes.

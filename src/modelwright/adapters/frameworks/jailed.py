@@ -1,4 +1,4 @@
-"""Our side of the jailed converter: start it, watch the clock, read what it wrote."""
+"""Our side of the jailed converter: give it the model's descriptor, start it, watch the clock, read what it wrote."""
 
 from __future__ import annotations
 
@@ -10,25 +10,42 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from modelwright.adapters.frameworks import exchange
 from modelwright.core.errors import BadInputError, CorruptError, DeadlineError, ModelwrightError, UnavailableError
+from modelwright.core.native import Isolation
 from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
-from modelwright.ports.framework import Conversion
+from modelwright.jail import environment
+from modelwright.ports.framework import Conversion, Route
 
 MEMORY_BYTES = 16 * 2**30
-FILE_BYTES = 4 * 2**30
+FILE_BYTES = exchange.MAX_BYTES
+SCRATCH_BYTES = 256 * 2**20
 _PREFIX = "modelwright-convert-"
 _STALE_SECONDS = 86_400
 
 
 def convert_file(
-    path: Path, examples: Table | None, *, target: str, timeout_seconds: float, memory_bytes: int = MEMORY_BYTES
+    path: Path,
+    examples: Table | None,
+    *,
+    target: str,
+    timeout_seconds: float,
+    memory_bytes: int = MEMORY_BYTES,
+    route: Route = "onnx",
+    isolation: Isolation = "strict",
+    why: str = "",
+    beside: Mapping[str, Path] | None = None,
 ) -> Conversion:
-    """Convert a pickled model in a process that has no network, no privileges and a scratch directory of its own.
+    """Convert a pickled model in a process that has no network, no privileges and nothing to read but the model.
+
+    A model that runs as code is asked there about the examples, at the level of jail that it says it needs; its file,
+    and those ``beside`` it (name in the package to path), come back in ``files``, read and not opened. ``why`` is why
+    the route is ``native``.
 
     Raises:
         BadInputError: ``pack.missing-file``, ``pack.unreadable-model`` and those of the conversion.
@@ -36,8 +53,49 @@ def convert_file(
         UnavailableError: ``pack.converter-crashed``.
         DeadlineError: ``pack.converter-timeout``.
     """
+    request = {
+        "name": path.name,
+        "path": str(path.resolve()),
+        "folder": beside is not None,
+        "target": target,
+        "route": route,
+        "isolation": isolation,
+        "why": why,
+        "memory_bytes": memory_bytes,
+        "cpu_seconds": int(timeout_seconds * max(os.cpu_count() or 1, 1)) + 1,
+        "file_bytes": FILE_BYTES,
+        "scratch_bytes": SCRATCH_BYTES,
+    }
+    with _opened(path) as model, _workplace() as place:
+        if examples is not None:
+            exchange.write_table(place / "scratch" / "rows.npz", examples)
+        status = _run(place, model, request, timeout_seconds)
+        if status != 0 or not (place / "result.json").stat().st_size:
+            raise _crashed(path.name, status, place)
+        try:
+            return _with_files(exchange.read_result(place), path, isolation, beside or {})
+        except (CorruptError, OSError) as error:
+            if isinstance(error, CorruptError) and error.code != "package.malformed":
+                raise
+            raise _crashed(path.name, status, place) from error
+
+
+def _with_files(conversion: Conversion, path: Path, isolation: Isolation, beside: Mapping[str, Path]) -> Conversion:
+    if conversion.native is None:
+        return conversion
+    files = {conversion.native.file: path, **beside}
+    return replace(
+        conversion,
+        native=replace(conversion.native, isolation=isolation),
+        files={name: held.read_bytes() for name, held in files.items()},
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of the model, which the converter gets in place of the right to open files."""
     try:
-        path.open("rb").close()
+        file = path.open("rb")
     except OSError as error:
         raise BadInputError(
             "pack.missing-file",
@@ -45,35 +103,20 @@ def convert_file(
             why=f"{error.strerror or error}.",
             fix="Check the path.",
         ) from error
-    with _scratch() as scratch:
-        if examples is not None:
-            exchange.write_table(scratch / "rows.npz", examples)
-        request = {
-            "target": target,
-            "memory_bytes": memory_bytes,
-            "cpu_seconds": int(timeout_seconds * max(os.cpu_count() or 1, 1)) + 1,
-            "file_bytes": FILE_BYTES,
-        }
-        (scratch / "request.json").write_bytes(canonical_json(request))
-        status = _run(scratch, path.resolve(), timeout_seconds)
-        if status != 0 or not (scratch / "result.json").is_file():
-            raise _crashed(path, status, scratch)
-        try:
-            return exchange.read_result(scratch)
-        except (CorruptError, OSError) as error:
-            if isinstance(error, CorruptError) and error.code != "package.malformed":
-                raise
-            raise _crashed(path, status, scratch) from error
+    with file:
+        yield file.fileno()
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    scratch = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
-    _sweep(scratch.parent)
+def _workplace() -> Iterator[Path]:
+    """A directory with ours in it, and ``scratch``, which will be the converter's own."""
+    place = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    _sweep(place.parent)
     try:
-        yield scratch
+        (place / "scratch").mkdir(mode=0o700)
+        yield place
     finally:
-        _remove(scratch)
+        _remove(place)
 
 
 def _sweep(place: Path) -> None:
@@ -96,55 +139,56 @@ def _remove(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _run(scratch: Path, model: Path, timeout_seconds: float) -> int:
-    command = [sys.executable, "-I", "-B", "-m", "modelwright.adapters.frameworks.converter"]
-    clean = {
-        "PATH": os.defpath,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "LANG": "C.UTF-8",
-        "JOBLIB_MULTIPROCESSING": "0",
-        # A few thousand rows need no thread pool, and pools of several such processes fight for the same cores.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    with (scratch / "output.txt").open("xb") as output:
-        process = subprocess.Popen(
-            [*command, str(scratch), str(model), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=scratch,
-            env=clean,
-            start_new_session=True,
-            close_fds=True,
-        )
-        try:
-            return process.wait(timeout=timeout_seconds)
-        except subprocess.TimeoutExpired as error:
-            raise DeadlineError(
-                "pack.converter-timeout",
-                f"{model.name!r} was not converted within {timeout_seconds:g} seconds.",
-                why="Opening or converting the model took too long.",
-                fix="Pack it from Python with fewer examples, or allow more time.",
-            ) from error
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def _run(place: Path, model: int, request: dict[str, object], timeout_seconds: float) -> int:
+    scratch = place / "scratch"
+    results = exchange.open_results(place)
+    try:
+        asked = canonical_json(request | {"model": model, "results": results, "parent": os.getpid()})
+        (scratch / "request.json").write_bytes(asked)
+        with (place / "output.txt").open("xb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-B", "-m", "modelwright.adapters.frameworks.converter", str(scratch)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=scratch,
+                env=environment(scratch),
+                start_new_session=True,
+                pass_fds=(model, *results.values()),
+            )
+    finally:
+        for descriptor in results.values():
+            os.close(descriptor)
+    return _wait(process, str(request["name"]), timeout_seconds)
 
 
-def _crashed(path: Path, status: int, scratch: Path) -> ModelwrightError:
+def _wait(process: subprocess.Popen[bytes], name: str, timeout_seconds: float) -> int:
+    try:
+        return process.wait(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(
+            "pack.converter-timeout",
+            f"{name!r} was not converted within {timeout_seconds:g} seconds.",
+            why="Opening or converting the model took too long.",
+            fix="Pack it from Python with fewer examples, or allow more time.",
+        ) from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _crashed(name: str, status: int, place: Path) -> ModelwrightError:
     if status < 0:
         why = f"It was ended by signal {signal.Signals(-status).name}"
     else:
-        last = _last_line(scratch / "output.txt")
+        last = _last_line(place / "output.txt")
         why = f"It ended with status {status}" + (f": {last}" if last else "")
     return UnavailableError(
         "pack.converter-crashed",
-        f"The process that was to convert {path.name!r} did not finish.",
+        f"The process that was to convert {name!r} did not finish.",
         why=f"{why.rstrip('.')}.",
-        fix="Check that the file is a scikit-learn model you trust and that there is memory for it.",
+        fix="Check that the file is a model you trust and that there is memory for it.",
     )
 
 

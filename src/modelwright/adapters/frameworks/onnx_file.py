@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.describe import describe
-from modelwright.ports.framework import Conversion
+from modelwright.ports.framework import Conversion, Route
 
 MAX_BYTES = 2 * 2**30
 _MAX_GOLDEN_VALUES = 1_000_000
@@ -80,13 +81,29 @@ class OnnxFileFramework:
         """True for a path that ends in ``.onnx``."""
         return isinstance(model, Path) and model.suffix.lower() == ".onnx"
 
-    def convert(self, model: object | Path, examples: Table | None, *, target: str = "") -> Conversion:
+    def convert(
+        self,
+        model: object | Path,
+        examples: Table | None,
+        *,
+        target: str = "",
+        route: Route = "auto",
+        isolation: Isolation = "strict",
+    ) -> Conversion:
         """Read the graph, take its signature, and run it once on the examples or on plain rows of ones.
 
         Raises:
-            BadInputError: ``pack.missing-file``, ``pack.unreadable-model`` or ``pack.unsupported-model``.
+            BadInputError: ``pack.missing-file``, ``pack.unreadable-model``, ``pack.unsupported-model``, or
+                ``pack.wrong-route`` where it is to run as code.
         """
+        del isolation  # a graph runs no code
         assert isinstance(model, Path)
+        if route == "native":
+            raise BadInputError(
+                "pack.wrong-route",
+                f"{model.name} is an ONNX graph, which holds no code.",
+                fix="Leave --native out.",
+            )
         graph = _read(model)
         try:
             held = session(graph)
@@ -110,7 +127,8 @@ class OnnxFileFramework:
             framework="onnx",
             framework_version="",
             model_class=metadata.graph_name or model.stem,
-            notes={"producer": metadata.producer_name} if metadata.producer_name else {},
+            notes={"route": "The file is an ONNX graph."}
+            | ({"producer": metadata.producer_name} if metadata.producer_name else {}),
         )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwright.adapters.frameworks.sklearn_converters import ELEMENTWISE
-from modelwright.adapters.frameworks.sklearn_parts import parts, type_name
+from modelwright.adapters.frameworks.sklearn_parts import type_name
 from modelwright.core.errors import ModelwrightError, RefusedError
+from modelwright.native.estimators import parts
 
 _FUNCTIONS = ", ".join(f"np.{function.__name__}" for function in ELEMENTWISE)
 _ENCODE_FIRST = (

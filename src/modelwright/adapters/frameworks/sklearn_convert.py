@@ -20,13 +20,7 @@ from modelwright.adapters.frameworks.sklearn_advice import (
     unconvertible,
 )
 from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE, named, to_onnx
-from modelwright.adapters.frameworks.sklearn_parts import (
-    class_names,
-    model_class,
-    parts,
-    require_supported,
-    unwrap,
-)
+from modelwright.adapters.frameworks.sklearn_parts import class_names, model_class, require_supported
 from modelwright.adapters.frameworks.sklearn_probe import probe
 from modelwright.adapters.frameworks.sklearn_rows import (
     Layout,
@@ -44,6 +38,7 @@ from modelwright.core.signature import Feature, Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import has_gaps, rows_evenly
+from modelwright.native.estimators import parts, unwrap
 from modelwright.ports.framework import Conversion
 
 PARITY_ROWS = 5000
@@ -256,7 +251,11 @@ def _conversion(model: Any, best: _Candidate, parity: Parity, probed: str) -> Co
         framework_version=sklearn.__version__,
         model_class=model_class(model),
         environment=environment(modules),
-        notes={"isolation": "none: the model was already an object in the caller's process", "probes": probed},
+        notes={
+            "isolation": "none: the model was already an object in the caller's process",
+            "probes": probed,
+            "route": "It converts to ONNX, and the graph answers the examples as the original does.",
+        },
         row_independent=True,
     )
 

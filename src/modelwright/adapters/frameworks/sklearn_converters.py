@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelwright.adapters.frameworks.sklearn_parts import parts
+from modelwright.native.estimators import parts
 
 _Converter = Callable[[Any, Any, Any], None]
 # A function of each value as ONNX operators one after the other: an operator, or one with a constant on its right.

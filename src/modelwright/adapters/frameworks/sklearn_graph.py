@@ -10,10 +10,10 @@ import numpy as np
 
 from modelwright.adapters.frameworks import onnx_graph
 from modelwright.adapters.frameworks.sklearn_converters import conversions
-from modelwright.adapters.frameworks.sklearn_parts import parts
 from modelwright.adapters.frameworks.sklearn_prepare import prepared
 from modelwright.adapters.frameworks.sklearn_rows import Layout, Typing, converter_inputs
 from modelwright.core.signature import TensorSpec
+from modelwright.native.estimators import parts
 
 LABEL, SCORES, VALUE = "label", "probabilities", "prediction"
 

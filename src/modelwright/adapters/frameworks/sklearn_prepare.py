@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.adapters.frameworks.sklearn_parts import parts
+from modelwright.native.estimators import parts
 
 
 def prepared(model: Any, null_as: str, *, matrix: bool = False) -> Any:

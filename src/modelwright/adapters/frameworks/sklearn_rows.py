@@ -8,16 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.adapters.frameworks.sklearn_parts import (
-    missing_text,
-    parts,
-    trained_names,
-    trained_width,
-)
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import Feature, Signature, TensorSpec
 from modelwright.core.table import Column, Table, missing
 from modelwright.features.describe import describe
+from modelwright.native.estimators import missing_text, parts, trained_names, trained_width
 
 
 @dataclass(frozen=True, slots=True)

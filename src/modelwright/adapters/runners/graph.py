@@ -20,7 +20,7 @@ from modelwright.core.package import Package
 from modelwright.core.package_codec import open_member
 from modelwright.core.record_codec import malformed
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
-from modelwright.ports.runner import Runner, RunnerLoader
+from modelwright.ports.runner import Remote, Runner, RunnerLoader
 from modelwright.ports.trace import Traced, TracingRunner
 
 Tensors = dict[str, NDArray[Any]]
@@ -80,6 +80,8 @@ class GraphRunner:
         inner: those of them that are graphs themselves.
     """
 
+    remote: Remote | None = None
+
     def __init__(
         self,
         name: str,
@@ -113,6 +115,18 @@ class GraphRunner:
     def run_traced(self, inputs: Mapping[str, NDArray[Any]]) -> Traced:
         """All outputs, with what each node did; deadlines hold. Raises as ``run``."""
         return self._run(inputs, hurried=True)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its models hold in processes of their own."""
+        return sum(runner.memory_bytes for runner in self._runners.values())
+
+    def unready(self) -> str:
+        """Why it could not answer now: the first of its models that could not; empty when it could."""
+        if self._closed:
+            return "It is closed."
+        said = ((name, runner.unready()) for name, runner in self._runners.items())
+        return next((f"Node {name!r}: {why}" for name, why in said if why), "")
 
     def close(self) -> None:
         """Give every model's memory back."""

@@ -25,11 +25,15 @@ class OnnxRunner:
         threads: threads inside one operator; ONNX Runtime would size its pool from the host, not from our share.
     """
 
+    memory_bytes = 0
+
     def __init__(self, graph: bytes, *, name: str, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
+        # An arena keeps the memory of the largest run for ever, and makes every small model half as large again.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
         self._name = name
         try:
@@ -43,6 +47,11 @@ class OnnxRunner:
             ) from error
         self._run = self._session.run
         self._output_names = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def remote(self) -> None:
+        """None: it runs here."""
+        return
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Named output tensors (all when ``outputs`` is None), in the order asked for.
@@ -65,6 +74,10 @@ class OnnxRunner:
                 fix="Compare the tensors with the model's metadata.",
             ) from error
         return dict(zip(names, tensors, strict=True))
+
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        return "It is closed." if self._run is None else ""
 
     def close(self) -> None:
         """Drop the session and its memory."""

@@ -29,6 +29,7 @@ _WRITERS: Mapping[str, str] = {
     ".parquet": "FORMAT parquet, COMPRESSION zstd",
     ".csv": "FORMAT csv, HEADER true",
     ".tsv": "FORMAT csv, HEADER true, DELIMITER '\t'",
+    ".json": "FORMAT json, ARRAY true",
     ".jsonl": "FORMAT json",
     ".ndjson": "FORMAT json",
 }
@@ -39,7 +40,7 @@ _TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "T
 
 
 class FileSource:
-    """Reads and writes ``.parquet``, ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``; also reads ``.csv.gz``, ``.json``."""
+    """Reads and writes ``.parquet``, ``.csv``, ``.tsv``, ``.json``, ``.jsonl``, ``.ndjson``; also reads ``.csv.gz``."""
 
     def read(self, path: Path) -> Table:
         """All rows of a file.
@@ -56,7 +57,7 @@ class FileSource:
         reader = _READERS[_format(path, _READERS)]
         if not path.is_file():
             raise _not_found(path)
-        if not path.stat().st_size:
+        if _is_empty(path):
             raise BadInputError("source.empty", f"{path} is empty.", fix="Give a file with at least one row.")
         import duckdb  # lazy: most commands read no data file
 
@@ -107,6 +108,12 @@ class FileSource:
                 why=getattr(error, "strerror", None) or _reason(error),
                 fix="Give a path in a directory that exists and that you may write to.",
             ) from error
+
+
+def _is_empty(path: Path) -> bool:
+    """True for no bytes, and for a JSON array of nothing, in which DuckDB sees a column."""
+    size = path.stat().st_size
+    return not size or (size < 16 and b"".join(path.read_bytes().split()) == b"[]")
 
 
 def _reason(error: Exception) -> str:
@@ -205,7 +212,7 @@ def _nullable(table: Table) -> dict[str, Any]:
 def _written(name: str, column: Column, path: Path) -> str:
     """The SELECT expression of one column. JSON has no times: they go as text of one form, which is read as a time."""
     quoted = _quoted(name)
-    if column.dtype.kind == "M" and _format(path, _WRITERS) in {".jsonl", ".ndjson"}:
+    if column.dtype.kind == "M" and _format(path, _WRITERS) in {".json", ".jsonl", ".ndjson"}:
         return f"strftime({quoted}, '%Y-%m-%d %H:%M:%S.%f') AS {quoted}"
     return quoted
 

@@ -9,14 +9,16 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelwright.adapters.stores.package_readers import DirectoryReader, ZipReader
 from modelwright.core.errors import BadInputError, ConflictError, NotFoundError
 from modelwright.core.package import Package, canonical_json
-from modelwright.core.package_codec import MANIFEST, open_from
+from modelwright.core.package_codec import MANIFEST, MAX_FILES, open_from
 
 MAX_BYTES = 2 * 2**30
+SUFFIXES = (".mw", ".zip")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -37,6 +39,71 @@ def open_path(path: Path, *, max_bytes: int = MAX_BYTES) -> Package:
             "package.not-found", f"There is no package at {path}.", fix="Check the path; a package ends in .mw."
         )
     return open_from(ZipReader(path, max_bytes).read)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a package lies in a folder.
+
+    ``folder`` is the name of the subfolder it lies in, and ``version`` its own name there; without a subfolder its own
+    name is ``folder`` and ``version`` is empty. ``stamp`` changes whenever something of it is written.
+    """
+
+    path: Path
+    folder: str
+    version: str
+    stamp: tuple[tuple[str, int, int, int], ...]
+
+
+def places(root: Path) -> list[Place]:
+    """Every package in a folder, by path.
+
+    That is ``NAME.mw``, a directory ``NAME/`` with a manifest, ``NAME/VERSION.mw``, or a directory ``NAME/VERSION/``.
+    Names that begin with a dot are no packages: a package that is being written has one. What vanishes meanwhile is
+    left out.
+
+    Raises:
+        BadInputError: ``package.unreadable``: the folder itself cannot be read.
+    """
+    found: list[Place] = []
+    for name, path in _listed(root):
+        if _is_package(path):
+            found.append(Place(path, _stem(name), "", _stamp(path)))
+        elif path.is_dir():
+            with contextlib.suppress(BadInputError):
+                below = [(inner, place) for inner, place in _listed(path) if place.is_dir() or _is_package(place)]
+                found += [Place(place, name, _stem(inner), _stamp(place)) for inner, place in below]
+    return found
+
+
+def _listed(folder: Path) -> list[tuple[str, Path]]:
+    try:
+        return [(path.name, path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    except OSError as error:
+        raise BadInputError(
+            "package.unreadable", f"{folder} cannot be read.", why=f"{error.strerror or error}.", fix="Check the path."
+        ) from error
+
+
+def _is_package(path: Path) -> bool:
+    return path.suffix in SUFFIXES or (path / MANIFEST).exists()
+
+
+def _stem(name: str) -> str:
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
+def _stamp(path: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Name, size, inode and time of the last change of a package's file, or of each of its files."""
+    files = [path]
+    if path.is_dir():
+        files = [Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names)][:MAX_FILES]
+    stamps = []
+    for file in files:
+        with contextlib.suppress(OSError):
+            status = file.stat()
+            stamps.append((str(file), status.st_size, status.st_ino, max(status.st_mtime_ns, status.st_ctime_ns)))
+    return tuple(stamps)
 
 
 def write_zip(package: Package, path: Path) -> None:

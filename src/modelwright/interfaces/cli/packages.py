@@ -1,8 +1,7 @@
-"""Commands that need no registry: pack, inspect, predict, check."""
+"""Commands that need no registry: pack, inspect, check."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +9,18 @@ import click
 
 from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
+from modelwright.core.native import Isolation
 from modelwright.core.signature import Action, InputPolicy
 from modelwright.interfaces.cli.output import FINDINGS, counted, json_option, print_json, print_table, working
-from modelwright.interfaces.cli.session import current_settings, existing, existing_file
+from modelwright.interfaces.cli.session import current_settings, existing, existing_file, existing_model
 
 if TYPE_CHECKING:
     from modelwright.core.graph import Graph
     from modelwright.core.package import Package
-    from modelwright.core.table import Table
-    from modelwright.ports.source import Source
+    from modelwright.ports.framework import Route
 
 ACTIONS = click.Choice(["accept", "warn", "reject", "coerce"])
+LEVELS = click.Choice(["strict", "standard", "off"])
 CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".skops"}
 
 
@@ -35,6 +35,11 @@ CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".
 @click.option("--out-of-range", type=ACTIONS, default="accept", help="Numbers outside what the examples showed.")
 @click.option("--unseen-category", type=ACTIONS, default="accept", help="Levels that the examples did not show.")
 @click.option("--row-independent", is_flag=True, help="Rows of this ONNX file stand alone: requests may run together.")
+@click.option("--native", "route", flag_value="native", help="Run the model as code in a jail; do not convert it.")
+@click.option("--onnx", "route", flag_value="onnx", help="Convert to ONNX or refuse. Neither: convert where possible.")
+@click.option("--isolation", type=LEVELS, default="strict", help="Jail of a model that runs as code.")
+@click.option("--not-idempotent", is_flag=True, help="Never run a request again whose process died.")
+@click.option("--explain", is_flag=True, help="Say how it would run, and why; write nothing.")
 @click.option("--output", "-o", help="Package to write; NAME.mw when left out. A path without .mw is a directory.")
 @json_option
 def pack(
@@ -46,12 +51,18 @@ def pack(
     out_of_range: Action,
     unseen_category: Action,
     row_independent: bool,
+    route: Route | None,
+    isolation: Isolation,
+    not_idempotent: bool,
+    explain: bool,
     output: str | None,
     as_json: bool,
 ) -> None:
     """Pack a model file, or several that answer as one (.graph.yaml), into a portable, verifiable package.
 
-    A .joblib or .pkl file is opened only in a jailed converter process; an .onnx file is packed as it is.
+    A .joblib or .pkl file is opened only in a jailed process. It is converted to ONNX where that works and gives
+    the same answers; else it is packed as it is, to run in a jailed process. A .py file that defines
+    predict(inputs) always does. An .onnx file is packed as it is.
     """
     from modelwright import wiring  # lazy: adapters
     from modelwright.lifecycle import local  # lazy: statistics
@@ -60,20 +71,24 @@ def pack(
     with working(f"Packing {artifact} ...", quiet=as_json):
         package = local.pack_file(
             wiring.workbench(current_settings()),
-            existing_file(artifact, "model file"),
+            existing_model(artifact),
             name=name,
             data=existing_file(data, "data file") if data else None,
             target=target,
             reference=existing_file(reference, "data file") if reference else None,
             policy=InputPolicy(out_of_range, unseen_category),
             row_independent=row_independent,
+            route=route or "auto",
+            isolation=isolation,
+            idempotent=not not_idempotent,
         )
         path = Path(output or f"{name}.mw")
-        wiring.save_package(package, path)
+        if not explain:
+            wiring.save_package(package, path)
     if as_json:
-        print_json({"path": str(path)} | summary(package))
+        print_json({"path": None if explain else str(path)} | summary(package))
         return
-    show_summary(package, str(path))
+    show_summary(package, "not written (--explain)" if explain else str(path))
 
 
 @click.command(epilog="Example: modelwright inspect flight-delay.mw")
@@ -98,47 +113,6 @@ def inspect(package: str, as_json: bool) -> None:
         print_json(summary(opened))
         return
     show_summary(opened, package)
-
-
-@click.command(epilog="Example: modelwright predict flight-delay.mw @rows.csv --output answers.csv")
-@click.argument("package")
-@click.argument("rows")
-@click.option("--output", "-o", help="Write rows and answers here (.csv, .parquet, .jsonl) instead of printing.")
-@json_option
-def predict(package: str, rows: str, output: str | None, as_json: bool) -> None:
-    """Predict rows with a package, in this process: no server, no registry.
-
-    ROWS is a file (.csv, .parquet, .jsonl; with or without @ before it) or a JSON object of one row. A
-    package without columns takes a JSON object of tensors: '{"x": [1, 2, 3]}'.
-    """
-    from modelwright import wiring  # lazy: adapters
-    from modelwright.core.table import Table
-    from modelwright.lifecycle import local  # lazy: statistics
-
-    bench = wiring.workbench()
-    opened = wiring.open_package(existing(package, "package"))
-    if opened.signature.features:
-        table = _rows(rows, bench.source)
-        answers = local.predict(bench, opened, table)
-    else:  # a graph packed as it came has tensors and no columns
-        table = Table({})
-        answers = local.predict_tensors(bench, opened, _object(rows))
-    if output:
-        written = Table({**table.columns, **answers})
-        bench.source.write(written, Path(output))
-        if as_json:
-            print_json({"rows": len(written), "path": output})
-            return
-        click.echo(f"{counted(len(written), 'row')} written to {output}", err=True)
-    elif as_json:
-        print_json({name: column.tolist() for name, column in answers.items()})
-    else:
-        count = len(next(iter(answers.values()), ()))
-        shown = min(count, 50)
-        columns = [column[:shown].tolist() for column in answers.values()]
-        print_table("", ["row", *answers], list(zip(range(shown), *columns, strict=True)))
-        if shown < count:
-            click.echo(f"... and {count - shown} more; --output FILE keeps them all.", err=True)
 
 
 @click.command(epilog="Example: modelwright check flight-delay.mw --data validation.parquet --target late")
@@ -202,6 +176,8 @@ def summary(package: Package) -> dict[str, Any]:
         "digest": package.digest,
         "description": asdict(package.description),
         "signature": asdict(package.signature),
+        "native": asdict(package.native) if package.native else None,
+        "environment": _environment(package),
         "parity": asdict(package.parity) if package.parity else None,
         "graph": asdict(package.graph) if package.graph else None,
         "files": {name: asdict(entry) for name, entry in package.manifest.files.items()},
@@ -215,11 +191,21 @@ def show_summary(package: Package, where: str) -> None:
     click.echo(f"  digest   {package.digest}")
     framework = f"{made.framework} {made.framework_version}".strip()
     click.echo(f"  model    {made.model_class} ({framework}), route {made.route}")
+    if made.notes.get("route"):
+        click.echo(f"  why      {made.notes['route']}")
+    native = package.native
+    if native is not None:
+        again = "again" if native.idempotent else "never again"
+        click.echo(f"  code     {native.file}, opened by the loader {native.loader} in a process of its own only")
+        click.echo(f"  jail     {native.isolation}; a request whose process died is run {again}")
+        locked = [f"{row['name']} {row['version']}" for row in _environment(package)]
+        click.echo(f"  needs    Python {made.python}{''.join(f', {row}' for row in locked)}")
     parity = package.parity
     if package.graph is not None:
         click.echo("  parity   of each model in its own package: nodes/NAME/parity.json")
     elif parity is None:
-        click.echo("  parity   no certificate: the graph was packed as it came")
+        came = "the graph was packed as it came" if native is None else "there is no other model to compare it with"
+        click.echo(f"  parity   no certificate: {came}")
     else:
         state = "holds" if parity.holds else "does not hold"
         click.echo(
@@ -246,33 +232,9 @@ def _show_graph(graph: Graph) -> None:
     click.echo()
 
 
-def _rows(argument: str, source: Source) -> Table:
-    if not argument.lstrip().startswith(("{", "[")):
-        return source.read(existing_file(argument.removeprefix("@"), "data file"))
-    from modelwright.features.columns import table_of_rows  # lazy: NumPy
+def _environment(package: Package) -> tuple[dict[str, str], ...]:
+    """Name, version and digest of the distributions that the model came from."""
+    from modelwright.core import package_codec as codec  # lazy: NumPy
 
-    return table_of_rows([_object(argument)])
-
-
-def _object(argument: str) -> dict[str, Any]:
-    """One row as a JSON object.
-
-    Raises:
-        BadInputError: ``predict.bad-rows``.
-    """
-    try:
-        row = json.loads(argument)
-    except json.JSONDecodeError as error:
-        raise BadInputError(
-            "predict.bad-rows",
-            "The row is not valid JSON.",
-            why=f"{error.msg} at character {error.pos + 1}.",
-            fix="""Write '{"name": value, ...}' in single quotes (a file, @rows.csv, needs a package with columns).""",
-        ) from error
-    if not isinstance(row, dict):
-        raise BadInputError(
-            "predict.bad-rows",
-            "One row is a JSON object of column names and values.",
-            fix="""Write '{"column": value, ...}'; several rows go in a file: @rows.csv.""",
-        )
-    return row
+    known = codec.ENVIRONMENT in package.manifest.files
+    return codec.environment_from_json(package.read(codec.ENVIRONMENT)) if known else ()

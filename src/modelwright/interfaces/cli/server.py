@@ -28,6 +28,7 @@ def _become(module: str, arguments: list[str]) -> None:
 
 @click.command(epilog="Example: modelwright serve --package flight-delay.mw --http 127.0.0.1:8080 --no-auth")
 @click.option("--package", "packages", multiple=True, help="Serve this package without a registry; may be repeated.")
+@click.option("--models", help="Serve the packages in this folder without a registry, and follow what changes there.")
 @click.option("--http", help="Address of the data plane [127.0.0.1:8080].")
 @click.option("--grpc", help="Address of the data plane over gRPC; none when left out.")
 @click.option("--control", help="Address of the control plane and the pages [127.0.0.1:8081].")
@@ -35,26 +36,38 @@ def _become(module: str, arguments: list[str]) -> None:
 @click.option("--tls-certificate", help="PEM file with the server's certificate chain: speak TLS.")
 @click.option("--tls-key", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", help="PEM file: clients of the data plane need a certificate of this CA.")
-@click.option("--no-auth", is_flag=True, help="Ask for no token (only with --package, only on loopback).")
+@click.option("--no-auth", is_flag=True, help="Ask for no token (only with --package or --models, only on loopback).")
 @click.option("--i-know", is_flag=True, help="Allow an address other than loopback without TLS.")
-def serve(packages: tuple[str, ...], no_auth: bool, i_know: bool, workers: int | None, **given: str | None) -> None:
+def serve(
+    packages: tuple[str, ...],
+    models: str | None,
+    no_auth: bool,
+    i_know: bool,
+    workers: int | None,
+    **given: str | None,
+) -> None:
     """Start the server: predictions, ground truth, control plane and pages.
 
-    Without --package it serves what the registry says and follows it. The first start prints an access token, once.
+    Without --package and --models it serves what the registry says and follows it; the first start prints an access
+    token, once.
     """
     settings = current_settings(workers=workers, **given)
-    if no_auth and not packages:
-        raise click.UsageError("--no-auth goes with --package.")
-    if workers is not None and packages:
-        raise click.UsageError("--workers does not go with --package: packages are served by one process.")
+    alone = bool(packages or models)
+    if packages and models:
+        raise click.UsageError("--package does not go with --models.")
+    if no_auth and not alone:
+        raise click.UsageError("--no-auth goes with --package or --models.")
+    if workers is not None and alone:
+        raise click.UsageError("--workers goes with a registry: packages are served by one process.")
     arguments = ["--home", str(settings.home.absolute()), "--http", settings.http]
     arguments += ["--grpc", settings.grpc] if settings.grpc else []
     for name in ("tls_certificate", "tls_key", "tls_client_ca"):
         path = getattr(settings, name)
         arguments += [f"--{name.replace('_', '-')}", path] if path else []
-    if packages:
+    if alone:
         for package in packages:
             arguments += ["--package", str(existing(package, "package"))]
+        arguments += ["--models", str(existing(models, "folder"))] if models else []
         flags = [flag for flag, on in (("--no-auth", no_auth), ("--i-know", i_know)) if on]
         _become("modelwright.processes.gateway", arguments + flags)
     arguments += ["--control", settings.control, "--project", str(settings.project.absolute())]

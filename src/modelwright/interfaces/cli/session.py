@@ -158,6 +158,16 @@ def existing(path: str, what: str) -> Path:
     raise BadInputError("cli.missing-file", f"There is no {what} {path}.", why=why, fix=fix)
 
 
+def existing_model(path: str) -> Path:
+    """A model's file that is there and can be read, or a folder with a file ``model.py``.
+
+    Raises:
+        BadInputError: as :func:`existing_file`.
+    """
+    found = existing(path, "model file")
+    return found if (found / "model.py").is_file() else existing_file(path, "model file")
+
+
 def existing_file(path: str, what: str) -> Path:
     """A file that is there and can be read.
 

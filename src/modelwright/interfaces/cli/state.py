@@ -16,6 +16,7 @@ from modelwright.core.access import ROLES, Act
 from modelwright.core.errors import NotFoundError
 from modelwright.interfaces.cli.output import clock_time, counted, json_option, moment, print_json, print_table
 from modelwright.interfaces.cli.session import current_platform, current_settings, operator
+from modelwright.settings import Setting
 
 DAMAGED = 6
 
@@ -242,8 +243,12 @@ def settings(as_json: bool) -> None:
     from modelwright.settings import SETTINGS  # lazy: only here
 
     values = current_settings()
-    rows = [(s.name, str(getattr(values, s.name)), s.variable, s.help) for s in SETTINGS]
+    rows = [(s.name, _shown(s, getattr(values, s.name)), s.variable, s.help) for s in SETTINGS]
     if as_json:
         print_json([dict(zip(("name", "value", "variable", "help"), row, strict=True)) for row in rows])
         return
     print_table("Settings", ["setting", "value", "variable", "meaning"], rows)
+
+
+def _shown(setting: Setting, value: object) -> str:
+    return "(set)" if setting.secret and value else str(value)

@@ -9,7 +9,7 @@ import click
 from modelwright.core.names import require_model_name
 from modelwright.interfaces.cli.output import FINDINGS, json_option, moment, print_json, print_table
 from modelwright.interfaces.cli.packages import show_verdict
-from modelwright.interfaces.cli.session import current_platform, existing_file, tell
+from modelwright.interfaces.cli.session import current_platform, existing_file, existing_model, tell
 
 REASON = click.option("--reason", default="", help="Why; kept in the ledger.")
 
@@ -51,7 +51,7 @@ def release(
     """
     require_model_name(name)
     arguments = {
-        "artifact": str(existing_file(artifact, "model file")),
+        "artifact": str(existing_model(artifact)),
         "name": name,
         "data": str(existing_file(data, "data file")),
         "target": target,

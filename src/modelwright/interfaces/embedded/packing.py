@@ -14,13 +14,14 @@ from modelwright import wiring
 from modelwright.adapters.stores.package_files import open_path, write_directory, write_zip
 from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
+from modelwright.core.native import Isolation
 from modelwright.core.package import Package
 from modelwright.core.signature import DATATYPES, InputPolicy
 from modelwright.core.table import Table, missing
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import column, table
 from modelwright.pack import Evidence, build
-from modelwright.ports.framework import Framework
+from modelwright.ports.framework import Framework, Route
 from modelwright.ports.runner import Runner
 from modelwright.serve.policy import ValuePolicy
 from modelwright.serve.validate import InputCheck
@@ -109,11 +110,15 @@ def pack(
     target: str = "target",
     evidence: Evidence | None = None,
     policy: InputPolicy | None = None,
+    native: bool | None = None,
+    isolation: Isolation = "strict",
+    idempotent: bool = True,
 ) -> PackedModel:
     """Turn a trained model into a package.
 
     Args:
-        model: a fitted scikit-learn estimator or pipeline, or the path of an ``.onnx``, ``.joblib`` or ``.pkl`` file.
+        model: a fitted scikit-learn estimator or pipeline, or the path of an ``.onnx``, ``.joblib``, ``.pkl`` or
+            ``.py`` file.
         name: the model's name: ``a-z``, ``0-9``, ``.``, ``_``, ``-``.
         examples: feature rows (without the target) the conversion is proven on; best held out from training.
         labels: ground truth of the examples, one value per row.
@@ -121,15 +126,20 @@ def pack(
         target: name of what is predicted.
         evidence: what the model card should say besides: purpose, owner, data, evaluation, limits.
         policy: what becomes of values that the model has not seen; taken, where nothing is said.
+        native: True: the model runs as code in a jailed process; False: it is converted to ONNX or refused; None: it
+            is converted where it can be, and ``package.description.notes["route"]`` says why where it cannot.
+        isolation: the jail that a model which runs as code needs at least: ``strict``, ``standard`` or ``off``.
+        idempotent: a request to a model that runs as code may be run again when its process died.
 
     Raises:
         BadInputError: the model or the rows cannot be used; the message says why and what to do.
-        RefusedError: ``pack.unconvertible`` or ``pack.parity-failed``.
+        RefusedError: ``pack.unconvertible`` or ``pack.parity-failed`` where ONNX is asked for;
+            ``pack.native-differs`` or ``pack.not-repeatable`` of a model that runs as code.
     """
     require_model_name(name)
     source = Path(model) if isinstance(model, str | Path) else None
-    if source is not None and not source.is_file():
-        raise BadInputError("pack.missing-file", f"There is no file {str(source)!r}.", fix="Check the path.")
+    if source is not None and not source.exists():
+        raise BadInputError("pack.missing-file", f"There is no {str(source)!r}.", fix="Check the path.")
     names = [str(known) for known in getattr(model, "feature_names_in_", ())]
     rows = None if examples is None else table(examples, _names_for(examples, names))
     trained = None if reference is None else table(reference, _names_for(reference, names))
@@ -141,7 +151,10 @@ def pack(
             fix="Give one label for each row.",
         )
     subject = source if source is not None else model
-    conversion = _owner(subject).convert(subject, rows, target=target)
+    route: Route = "auto" if native is None else "native" if native else "onnx"
+    conversion = _owner(subject).convert(subject, rows, target=target, route=route, isolation=isolation)
+    if source is not None and source.is_dir() and conversion.native is not None:
+        source = source / conversion.native.file
     digest = hashlib.sha256(source.read_bytes()).hexdigest() if source is not None else ""
     return PackedModel(
         build(
@@ -153,6 +166,7 @@ def pack(
             source_sha256=digest,
             evidence=evidence,
             policy=policy,
+            idempotent=idempotent,
         )
     )
 
@@ -177,7 +191,7 @@ def _owner(model: object) -> Framework:
         "pack.no-framework",
         f"No framework adapter converts {shown!r}.",
         why=f"Tried: {', '.join(framework.name for framework in known) or 'none is installed'}.",
-        fix="Give a fitted scikit-learn estimator or pipeline, or the path of an .onnx file.",
+        fix="Give a fitted scikit-learn estimator or pipeline, or the path of an .onnx, .joblib or .py file.",
     )
 
 

@@ -38,14 +38,15 @@ class Asker:
         """
         return self._turn.predict(call, partial(self._settle, done))
 
-    async def ask(self, call: PredictCall) -> Answer:
-        """The answer; a caller who is cancelled is dropped from the queue.
+    async def ask(self, call: PredictCall, taken: Callable[[Ticket], object]) -> Answer:
+        """The answer; ``taken`` gets the ticket. A caller who is cancelled is dropped from the queue.
 
         Raises:
             ModelwrightError: as the plane; UnavailableError ``record.unwritable``.
         """
         future: asyncio.Future[Answer | ModelwrightError] = asyncio.get_running_loop().create_future()
         ticket = self.submit(call, partial(_set, future))
+        taken(ticket)
         try:
             outcome = await future
         except asyncio.CancelledError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
@@ -11,7 +11,7 @@ from modelwright.core.signature import TensorSpec
 from modelwright.interfaces.grpc.messages import message
 from modelwright.serve.describe import PLATFORM, configuration, statistics
 from modelwright.serve.plane import Plane
-from modelwright.serve.repository import no_load, require_unnamed
+from modelwright.serve.repository import Changed, Repository
 from modelwright.serve.route import LiveArm
 
 
@@ -21,8 +21,8 @@ class Catalog:
     They raise NotFoundError ``serve.unknown-model`` and ``serve.unknown-version``.
     """
 
-    def __init__(self, plane: Plane) -> None:
-        self._plane = plane
+    def __init__(self, plane: Plane, repository: Repository) -> None:
+        self._plane, self._repository = plane, repository
 
     def arm(self, model: str, version: str) -> LiveArm:
         """A version, or the champion where none is named."""
@@ -58,24 +58,21 @@ class Catalog:
         return ParseDict({"model_stats": told}, message("ModelStatisticsResponse")())
 
     def index(self, request: Any) -> Any:
-        """Every loaded version. All of them are ready, so ``ready`` (only the ready ones) leaves none out.
+        """Every version with its state, or only those that are ready.
 
         Raises:
             NotFoundError: ``serve.unknown-repository``.
         """
-        require_unnamed(request.repository_name)
         response = message("RepositoryIndexResponse")()
-        for model, route in self._plane.routes.items():
-            for version in route.by_version:
-                response.models.add(name=model, version=version, state="READY")
+        for entry in self._repository.index(request.repository_name):
+            if entry.state == "READY" or not request.ready:
+                response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return response
 
-    def load(self, request: Any) -> NoReturn:
-        """RepositoryModelLoad and RepositoryModelUnload.
+    def load(self, request: Any, done: Changed) -> None:
+        """RepositoryModelLoad: of a folder; raises as :meth:`Repository.change`."""
+        self._repository.change(request.repository_name, request.model_name, load=True, done=done)
 
-        Raises:
-            NotFoundError: ``serve.unknown-repository``.
-            RefusedError: ``serve.no-load``, always.
-        """
-        require_unnamed(request.repository_name)
-        raise no_load(request.model_name)
+    def unload(self, request: Any, done: Changed) -> None:
+        """RepositoryModelUnload: of a folder; raises as :meth:`Repository.change`."""
+        self._repository.change(request.repository_name, request.model_name, load=False, done=done)

@@ -23,7 +23,8 @@ from modelwright.core.errors import (
     UnavailableError,
 )
 from modelwright.interfaces.grpc.describe import Parse
-from modelwright.interfaces.grpc.wire import Call
+from modelwright.interfaces.grpc.wire import Call, Metadata
+from modelwright.serve.observe import Observer
 from modelwright.serve.plane import Plane
 from modelwright.serve.turn import Turn
 
@@ -57,17 +58,17 @@ class Admit(Protocol):
 class Shared:
     """What this interface shares with the other one, handed in by the process that runs both.
 
-    ``turn`` is what predicts; ``admit`` gives the actor; ``ready`` says whether every
-    model is loaded; ``log_required`` refuses answers that the log does not hold; ``decode_raw(name, datatype, shape,
-    data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time`` reads the parameter; a prediction is
-    given up after ``request_seconds``, or sooner where its deadline says so; ``observe((model, version), status,
-    seconds)`` counts an answered one under the HTTP status of its kind, and
-    ``count_error`` the codes of all that failed.
+    ``turn`` is what predicts; ``admit`` gives the actor; ``ready(model, version)`` says
+    whether all models (both empty), one of them or a version of it would answer; ``log_required`` refuses answers that
+    the log does not hold; ``decode_raw(name, datatype, shape, data)`` and ``encode_raw(tensor)`` are the binary
+    extension's; ``event_time`` reads the parameter; a prediction is given up after ``request_seconds``, or sooner where
+    its deadline says so; ``observe((model, version), status, seconds)`` counts an answered one under the HTTP status of
+    its kind, and ``count_error`` the codes of all that failed; ``observer`` is told of answered predictions.
     """
 
     turn: Turn
     admit: Admit
-    ready: Callable[[], bool]
+    ready: Callable[[str, str], bool]
     log_required: bool
     decode_raw: Callable[[str, str, list[int], memoryview], NDArray[Any]]
     encode_raw: Callable[[NDArray[Any]], bytes]
@@ -75,6 +76,7 @@ class Shared:
     request_seconds: float
     observe: Callable[[tuple[str, str], int, float], None]
     count_error: Callable[[str], None]
+    observer: Observer | None = None
 
     @property
     def plane(self) -> Plane:
@@ -115,9 +117,9 @@ def told(failure: Exception) -> ModelwrightError:
     return InternalError("grpc.internal", "The request failed here.", fix="See the server's log.")
 
 
-def fail(call: Call, error: ModelwrightError) -> None:
-    """End a call with the status of an error, and its stable code beside it."""
-    call.trailing = (("modelwright-error", error.code),)
+def fail(call: Call, error: ModelwrightError, more: Metadata = ()) -> None:
+    """End a call with the status of an error, and its stable code and ``more`` beside it."""
+    call.trailing = (("modelwright-error", error.code), *more)
     call.finish(status=status_of(error), details=str(error))
 
 
@@ -151,6 +153,38 @@ def unary(
                 fail(call, told(failure))
             else:
                 call.finish(response)
+
+        return serve
+
+    return bind
+
+
+def deferred(
+    shared: Shared,
+    permission: Permission,
+    response: Any,
+    begin: Callable[[Any, Callable[[ModelwrightError | None], object]], None],
+) -> Callable[[Parse], Callable[[Call, bytes], None]]:
+    """A call whose response waits: ``begin(request, done)`` has ``done`` told when it may leave, or why it cannot."""
+
+    def bind(parse: Parse) -> Callable[[Call, bytes], None]:
+        def serve(call: Call, data: bytes) -> None:
+            def done(error: ModelwrightError | None) -> None:
+                if call.cancelled():
+                    return
+                if error is not None:
+                    fail(call, error)
+                else:
+                    call.finish(response.SerializeToString())
+
+            try:
+                in_time(call)
+                actor_of(shared, call, permission)
+                begin(read(parse, data), done)
+            except asyncio.CancelledError:
+                return
+            except Exception as failure:  # noqa: BLE001 - the caller is told
+                fail(call, told(failure))
 
         return serve
 

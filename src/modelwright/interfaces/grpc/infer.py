@@ -16,8 +16,9 @@ from modelwright.interfaces.grpc.asking import Asker, Done
 from modelwright.interfaces.grpc.describe import Parse
 from modelwright.interfaces.grpc.guard import Shared, Waiting, actor_of, fail, in_time, read, told
 from modelwright.interfaces.grpc.messages import message
+from modelwright.interfaces.grpc.observed import Asking, observe
 from modelwright.interfaces.grpc.translate import by_row, fill, parameter, to_call
-from modelwright.interfaces.grpc.wire import Call, Unary
+from modelwright.interfaces.grpc.wire import Call, Metadata, Unary
 from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.lane import Ticket
@@ -39,49 +40,49 @@ class Inference:
         return partial(self._begin, parse)
 
     def _begin(self, parse: Parse, call: Call, data: bytes) -> None:
-        began, model = time.perf_counter(), ""
+        asking = Asking(call, size=len(data))
         try:
             in_time(call)
-            actor = actor_of(self._shared, call, "predict", counted=True)
-            request = read(parse, data)
-            model = request.model_name
-            asked = self._call(request, actor.subject, began, call)
-            done = partial(self._answered, call, request, began)
-            tickets = self._submit_rows(request, asked, done) if by_row(request) else [self._asker.submit(asked, done)]
+            asking.actor = actor_of(self._shared, call, "predict", counted=True).subject
+            asking.request = read(parse, data)
+            asked, done = self._call(asking), partial(self._answered, asking)
+            if by_row(asking.request):
+                self._submit_rows(asking, asked, done)
+            else:
+                asking.tickets.append(self._asker.submit(asked, done))
         except asyncio.CancelledError:
             return
         except Exception as failure:  # noqa: BLE001 - the caller is told
-            fail(call, self._failed(failure, model, began))
+            self._refuse(asking, failure)
         else:
-            call.on_cancel = partial(_drop, tickets)
+            call.on_cancel = partial(_drop, asking.tickets)
 
-    def _submit_rows(self, request: Any, asked: PredictCall, done: Done) -> list[Ticket]:
+    def _submit_rows(self, asking: Asking, asked: PredictCall, done: Done) -> None:
         """A call for each row, answered together."""
-        calls = self._rows(request, asked)
-        tickets: list[Ticket] = []
+        calls = self._rows(asked)
         submit_all(
             calls,
-            lambda call, then: tickets.append(self._asker.submit(call, then)),
+            lambda call, then: asking.tickets.append(self._asker.submit(call, then)),
             lambda outcomes: done(self._joined(calls, outcomes)),
         )
-        return tickets
 
-    async def _ask_rows(self, request: Any, asked: PredictCall) -> Answer:
+    async def _ask_rows(self, asking: Asking, asked: PredictCall) -> Answer:
         """The same in a stream."""
-        calls = self._rows(request, asked)
-        outcome = self._joined(calls, await asyncio.gather(*map(self._outcome, calls)))
+        calls = self._rows(asked)
+        outcomes = await asyncio.gather(*(self._outcome(call, asking) for call in calls))
+        outcome = self._joined(calls, outcomes)
         if isinstance(outcome, ModelwrightError):
             raise outcome
         return outcome
 
-    async def _outcome(self, call: PredictCall) -> Answer | ModelwrightError:
+    async def _outcome(self, call: PredictCall, asking: Asking) -> Answer | ModelwrightError:
         try:
-            return await self._asker.ask(call)
+            return await self._asker.ask(call, asking.tickets.append)
         except ModelwrightError as error:
             return error
 
-    def _rows(self, request: Any, asked: PredictCall) -> list[PredictCall]:
-        return each_row.split(asked, self._shared.plane.route(request.model_name).champion.loaded)
+    def _rows(self, asked: PredictCall) -> list[PredictCall]:
+        return each_row.split(asked, self._shared.plane.route(asked.model).champion.loaded)
 
     def _joined(
         self, calls: Sequence[PredictCall], outcomes: Sequence[Answer | ModelwrightError]
@@ -94,25 +95,32 @@ class Inference:
             self._shared.count_error(failed.code)
         return answer
 
-    def _answered(self, call: Call, request: Any, began: float, outcome: Answer | ModelwrightError) -> None:
+    def _answered(self, asking: Asking, outcome: Answer | ModelwrightError) -> None:
+        call = asking.call
         if call.cancelled():
             return
         try:
             if isinstance(outcome, ModelwrightError):
                 raise outcome  # noqa: TRY301 - one way out for every failure
             response = self._response()
-            fill(self._shared, outcome, request, response)
+            fill(self._shared, outcome, asking.request, response)
             data = response.SerializeToString()
         except Exception as failure:  # noqa: BLE001 - the caller is told
-            fail(call, self._failed(failure, request.model_name, began))
+            self._refuse(asking, failure)
             return
         call.trailing = (
             ("modelwright-prediction-id", _ascii(outcome.prediction_id)),
             ("modelwright-version", _ascii(outcome.version)),
             *(("modelwright-warnings", _ascii(warning)) for warning in outcome.warnings),
+            *self._traced(asking, 200, "", len(data)),
         )
         call.finish(data)
-        self._observe((outcome.model, outcome.version), 200, began)
+        self._observe((outcome.model, outcome.version), 200, asking.began)
+
+    def _refuse(self, asking: Asking, failure: Exception) -> None:
+        """End a call with an error."""
+        error = self._failed(failure, asking)
+        fail(asking.call, error, self._traced(asking, HTTP_STATUS[error.kind], error.code, 0))
 
     async def stream(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
         """ModelStreamInfer: answers in the order of the requests. Who may not ask, or has no time left, ends it."""
@@ -125,41 +133,61 @@ class Inference:
 
     async def _streamed(self, request: Any, actor: str, call: Call) -> Any:
         """One answer of a stream: what a unary call says in trailing metadata stands in its parameters."""
-        began, response = time.perf_counter(), self._streamed_response()
+        asking, response = Asking(call, request), self._streamed_response()
+        asking.actor = actor
         inner = response.infer_response
+        status, code = 200, ""
         try:
-            asked = self._call(request, actor, began, call)
-            answer = await (self._ask_rows(request, asked) if by_row(request) else self._asker.ask(asked))
+            asked = self._call(asking)
+            if by_row(request):
+                answer = await self._ask_rows(asking, asked)
+            else:
+                answer = await self._asker.ask(asked, asking.tickets.append)
             fill(self._shared, answer, request, inner)
             inner.parameters["modelwright-prediction-id"].string_param = answer.prediction_id
             if answer.warnings:
                 inner.parameters["modelwright-warnings"].string_param = ", ".join(answer.warnings)
         except Exception as failure:  # noqa: BLE001 - one request failed, not the stream; the caller is told
-            error = self._failed(failure, request.model_name, began)
+            error = self._failed(failure, asking)
+            status, code = HTTP_STATUS[error.kind], error.code
             inner.Clear()
             response.error_message = str(error)
             inner.id, inner.model_name = request.id, request.model_name
             inner.parameters["modelwright-error"].string_param = error.code
         else:
-            self._observe((answer.model, answer.version), 200, began)
+            self._observe((answer.model, answer.version), 200, asking.began)
+        if self._shared.observer is not None:
+            for name, value in self._traced(asking, status, code, inner.ByteSize()):
+                inner.parameters[name].string_param = value
         if parameter(request, "triton_enable_empty_final_response") is True:
             inner.parameters["triton_final_response"].bool_param = True  # one answer for each request: it is the last
         return response
 
-    def _call(self, request: Any, actor: str, began: float, call: Call) -> PredictCall:
+    def _call(self, asking: Asking) -> PredictCall:
+        request, began = asking.request, asking.began
         route = self._shared.plane.route(request.model_name)  # an unknown model is said to be so, whatever it was sent
         if request.model_version:
             route.pinned(request.model_version)
-        asked = to_call(self._shared, request, actor)
-        asked.limit = began + min(call.time_remaining(), self._shared.request_seconds)
+        asked = to_call(self._shared, request, asking.actor)
+        asked.limit = began + min(asking.call.time_remaining(), self._shared.request_seconds)
+        asked.started = began
         return asked
 
-    def _failed(self, failure: Exception, model: str, began: float) -> ModelwrightError:
-        error = told(failure)
+    def _failed(self, failure: Exception, asking: Asking) -> ModelwrightError:
+        error, model = told(failure), asking.model
         self._shared.count_error(error.code)
         if model in self._shared.plane.routes:
-            self._observe((model, ""), HTTP_STATUS[error.kind], began)
+            self._observe((model, ""), HTTP_STATUS[error.kind], asking.began)
         return error
+
+    def _traced(self, asking: Asking, status: int, error: str, size: int) -> Metadata:
+        """Tell of the request; what its caller is told of its trace."""
+        observer = self._shared.observer
+        if observer is None:
+            return ()
+        known = asking.model in self._shared.plane.routes
+        trace_id = observe(observer, asking, status, error, size, known=known)
+        return (("modelwright-trace-id", trace_id),) if trace_id else ()
 
     def _observe(self, series: tuple[str, str], status: int, began: float) -> None:
         self._shared.observe(series, status, time.perf_counter() - began)

@@ -11,7 +11,7 @@ from modelwright.core.about import __version__
 from modelwright.core.errors import BadInputError
 from modelwright.interfaces.grpc.catalog import Catalog
 from modelwright.interfaces.grpc.describe import Parse, Routes
-from modelwright.interfaces.grpc.guard import Shared, Waiting, stream, unary
+from modelwright.interfaces.grpc.guard import Shared, Waiting, deferred, stream, unary
 from modelwright.interfaces.grpc.infer import Inference
 from modelwright.interfaces.grpc.messages import INFERENCE, POOL, REFLECTIONS, message
 from modelwright.interfaces.grpc.standard import Health, Reflection
@@ -19,7 +19,7 @@ from modelwright.interfaces.grpc.wire import Stream, Transport, Unary
 
 __all__ = ["Running", "Service", "Shared", "start"]
 EXTENSIONS = ("classification", "model_configuration", "parameters", "statistics")
-"""Those kept in full. The index of the repository is here, but `load` and `unload` are refused."""
+"""Those kept in full. ``model_repository`` is where a folder is served; with a registry, only its index is."""
 
 
 class Service:
@@ -27,7 +27,8 @@ class Service:
 
     def __init__(self, shared: Shared, waiting: Waiting) -> None:
         self._shared, self._waiting = shared, waiting
-        self._catalog, self._inference = Catalog(shared.plane), Inference(shared, waiting)
+        self._catalog = Catalog(shared.plane, shared.turn.repository)
+        self._inference = Inference(shared, waiting)
 
     def routes(self) -> Routes:
         """The service as the transport wants it."""
@@ -38,13 +39,17 @@ class Service:
             "ModelMetadata": catalog.metadata,
             "ModelConfig": catalog.config,
             "ModelStatistics": catalog.statistics,
-            "RepositoryIndex": catalog.index,
-            "RepositoryModelLoad": catalog.load,
-            "RepositoryModelUnload": catalog.load,
         }
         calls: dict[str, Callable[[Parse], Any]] = {n: unary(self._shared, None, call) for n, call in health.items()}
         calls |= {name: unary(self._shared, "predict", call) for name, call in others.items()}
         calls |= {
+            "RepositoryIndex": unary(self._shared, "read", catalog.index),
+            "RepositoryModelLoad": deferred(
+                self._shared, "deploy", message("RepositoryModelLoadResponse")(), catalog.load
+            ),
+            "RepositoryModelUnload": deferred(
+                self._shared, "deploy", message("RepositoryModelUnloadResponse")(), catalog.unload
+            ),
             "ModelInfer": self._inference.unary,
             "ModelStreamInfer": stream(self._waiting, self._inference.stream),
         }
@@ -54,15 +59,17 @@ class Service:
         return message("ServerLiveResponse")(live=True)
 
     def _server_ready(self, _request: Any) -> Any:
-        return message("ServerReadyResponse")(ready=self._shared.ready())
+        return message("ServerReadyResponse")(ready=self._shared.ready("", ""))
 
     def _model_ready(self, request: Any) -> Any:
         if self._shared.plane.table is not None:
             self._catalog.arm(request.name, request.version)
-        return message("ModelReadyResponse")(ready=self._shared.ready())
+        return message("ModelReadyResponse")(ready=self._shared.ready(request.name, request.version))
 
     def _server_metadata(self, _request: Any) -> Any:
-        return message("ServerMetadataResponse")(name="modelwright", version=__version__, extensions=EXTENSIONS)
+        changeable = self._shared.turn.repository.changeable
+        extensions = sorted((*EXTENSIONS, "model_repository") if changeable else EXTENSIONS)
+        return message("ServerMetadataResponse")(name="modelwright", version=__version__, extensions=extensions)
 
 
 class Running:

@@ -58,7 +58,7 @@ class Health:
     def _now(self, service: str) -> str:
         if service not in {"", SERVICE}:
             return "SERVICE_UNKNOWN"
-        return "SERVING" if self._shared.ready() and not self._waiting.closing else "NOT_SERVING"
+        return "SERVING" if self._shared.ready("", "") and not self._waiting.closing else "NOT_SERVING"
 
 
 class Reflection:

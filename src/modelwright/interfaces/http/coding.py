@@ -20,7 +20,9 @@ LONGEST_WISH = 256  # bytes of an Accept-Encoding: those read are remembered
 ZSTD_WINDOW_LOG = 23  # 8 MiB, as RFC 9659 asks: a body may not reserve more memory than that
 
 _IDENTITY, _ANY = "identity", "*"
-_OFFERED = ("zstd", "gzip", "deflate")  # the first of those a client likes best
+# The first of those that a client likes best. zstd is the last: some accept it in the name of a library (tritonclient's
+# asyncio client in aiohttp's) and cannot read it; who wants it names it alone, or with a higher weight.
+_OFFERED = ("gzip", "deflate", "zstd")
 _ZLIB_WINDOW = {"gzip": 31, "deflate": 15}
 _SAME_AS = {"x-gzip": "gzip"}
 

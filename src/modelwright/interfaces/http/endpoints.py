@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from modelwright.core.about import __version__
+from modelwright.core.access import Permission
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.signature import TensorSpec
 from modelwright.interfaces.http import infer, instances, truth
@@ -17,8 +18,9 @@ from modelwright.interfaces.http.message import JSON, Asked, AskedAll, Logged, R
 from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
 from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
-from modelwright.serve.describe import PLATFORM, configuration, statistics
+from modelwright.serve.describe import PLATFORM, configuration, described_columns, statistics
 from modelwright.serve.plane import Plane
+from modelwright.serve.repository import Repository
 from modelwright.serve.route import LiveArm
 
 EXTENSIONS = (
@@ -29,23 +31,30 @@ EXTENSIONS = (
     "schedule_policy",
     "statistics",
 )
-"""Those kept in full. The index of the repository is here, but ``load`` and ``unload`` are refused."""
+"""Those kept in full. ``model_repository`` is where a folder is served; with a registry, only its index is."""
 
 
 @dataclass(slots=True)
 class Context:
     """What the endpoints reach.
 
-    ``ready`` is False before the first table and while draining; ``document`` makes the OpenAPI document of the whole
-    server (None) or of an arm. What is cached is forgotten with the table.
+    ``unready(model, version)`` says why nothing would be answered now; ``document`` makes the OpenAPI document of the
+    whole server (None) or of an arm; ``may(authorization, permission, now)`` tells whether the caller has a permission.
+    What is cached is forgotten with the table.
     """
 
     plane: Plane
+    repository: Repository
     metrics: Metrics
-    ready: Callable[[], bool]
+    unready: Callable[[str, str], list[str]]
     document: Callable[[LiveArm | None], object]
+    may: Callable[[bytes | None, Permission, float], bool]
     openings: dict[tuple[str, str], tuple[bytes, bytes]] = field(default_factory=dict)
     documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def ready(self) -> bool:
+        """Whether every model would answer now."""
+        return not self.unready("", "")
 
     def forget(self) -> None:
         """Empty the caches."""
@@ -63,23 +72,30 @@ def alive(_context: Context, _request: Request) -> Reply:
     return json_reply({"status": "alive"})
 
 
-def ready(context: Context, _request: Request) -> Reply:
-    """Every model of the table is loaded and proved."""
-    yes = context.ready()
-    return json_reply({"ready": yes}, 200 if yes else 503)
+def ready(context: Context, request: Request) -> Reply:
+    """Every model of the table is loaded and proved, and its runner would answer; who may read is told what is not."""
+    return _readiness(context, request, {}, context.unready("", ""))
 
 
 def model_ready(context: Context, request: Request) -> Reply:
-    """This model (this version) is loaded; 404 when it is not known, which before the first table is not known."""
-    if context.plane.table is not None:
-        _arm(context, request)
-    name, yes = request.parameters["model"], context.ready()
-    return json_reply({"name": name, "ready": yes}, 200 if yes else 503)
+    """This model (this version) would answer; 404 when it is not known, which before the first table is not known."""
+    named = request.parameters
+    return _readiness(
+        context, request, {"name": named["model"]}, context.unready(named["model"], named.get("version", ""))
+    )
 
 
-def server_metadata(_context: Context, _request: Request) -> Reply:
+def _readiness(context: Context, request: Request, body: dict[str, object], reasons: list[str]) -> Reply:
+    body["ready"] = not reasons
+    if reasons and context.may(request.headers.get(b"authorization"), "read", request.received_at):
+        body["reasons"] = reasons
+    return json_reply(body, 503 if reasons else 200)
+
+
+def server_metadata(context: Context, _request: Request) -> Reply:
     """Name, version and extensions."""
-    return json_reply({"name": "modelwright", "version": __version__, "extensions": EXTENSIONS})
+    extensions = sorted((*EXTENSIONS, "model_repository") if context.repository.changeable else EXTENSIONS)
+    return json_reply({"name": "modelwright", "version": __version__, "extensions": extensions})
 
 
 def model_metadata(context: Context, request: Request) -> Reply:
@@ -87,15 +103,15 @@ def model_metadata(context: Context, request: Request) -> Reply:
     arm = _arm(context, request)
     signature = arm.loaded.signature
     versions = list(context.plane.route(arm.model).by_version)
-    return json_reply(
-        {
-            "name": arm.model,
-            "versions": [request.parameters["version"]] if "version" in request.parameters else versions,
-            "platform": PLATFORM,
-            "inputs": [_tensor(spec) for spec in signature.inputs],
-            "outputs": [_tensor(spec) for spec in signature.outputs],
-        }
-    )
+    metadata: dict[str, object] = {
+        "name": arm.model,
+        "versions": [request.parameters["version"]] if "version" in request.parameters else versions,
+        "platform": PLATFORM,
+        "inputs": [_tensor(spec) for spec in signature.inputs],
+        "outputs": [_tensor(spec) for spec in signature.outputs],
+    }
+    columns = described_columns(signature)
+    return json_reply(metadata | ({"properties": {"modelwright_columns": columns}} if columns else {}))
 
 
 def model_configuration(context: Context, request: Request) -> Reply:

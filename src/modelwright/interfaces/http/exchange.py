@@ -60,7 +60,7 @@ class Exchange:
         limit = self.started + seconds
         if _TIMEOUT in headers:
             limit = min(limit, self.started + _milliseconds(headers[_TIMEOUT]) / 1000)
-        call.limit = min(call.limit, limit)
+        call.limit, call.started = min(call.limit, limit), self.started
         if _ATTEMPT in headers:
             call.retry = headers[_ATTEMPT].strip() not in (b"", b"0", b"1")
         self.tickets.append(turn.predict(call, done))

@@ -7,13 +7,13 @@ import math
 import time
 
 from modelwright.core.access import Actor, Permission
-from modelwright.core.errors import ThrottledError, UnauthenticatedError, UnavailableError
+from modelwright.core.errors import ModelwrightError, ThrottledError, UnauthenticatedError, UnavailableError
 from modelwright.core.version import RoutingTable, TokenGrant
 from modelwright.govern.policy import require
 from modelwright.ports.quota import Quota
 
 _SEEN = 1024  # accepted headers whose hash need not be taken again
-ANONYMOUS = Actor("anonymous", "admin")
+ANONYMOUS, STRANGER = Actor("anonymous", "admin"), Actor("stranger", "predictor")
 
 Grants = dict[str, tuple[Actor, TokenGrant]]
 """By the SHA-256 of a token."""
@@ -24,10 +24,11 @@ class Gate:
 
     Args:
         quota: counts the predictions and truths of tokens that have a rate.
+        open_predictions: who shows no token may predict.
     """
 
-    def __init__(self, quota: Quota) -> None:
-        self._quota = quota
+    def __init__(self, quota: Quota, *, open_predictions: bool = False) -> None:
+        self._quota, self._open_predictions = quota, open_predictions
         self._grants: Grants | None = None
         self._authenticate = True
         self._seen: dict[bytes, tuple[Actor, TokenGrant]] = {}
@@ -57,11 +58,21 @@ class Gate:
             raise not_ready()
         if not self._authenticate:
             return ANONYMOUS
+        if authorization is None and permission == "predict" and self._open_predictions:
+            return STRANGER
         actor, grant = self._known(authorization, self._grants, now)
         require(actor, permission)
         if counted and grant.rate:
             self._count(grant)
         return actor
+
+    def may(self, authorization: bytes | None, permission: Permission, now: float) -> bool:
+        """Whether whoever asks has a permission."""
+        try:
+            self.admit(authorization, permission, now)
+        except ModelwrightError:
+            return False
+        return True
 
     def _count(self, grant: TokenGrant) -> None:
         wait = self._quota.take(grant.token_sha256, grant.rate, time.monotonic())

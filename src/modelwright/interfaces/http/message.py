@@ -85,14 +85,29 @@ class AskedAll:
 
 
 @dataclass(slots=True)
+class Later:
+    """A reply that waits for something else than a prediction.
+
+    ``begin`` is given whom to tell when it is done, or why it could not be.
+    """
+
+    begin: Callable[[Callable[[ModelwrightError | None], object]], object]
+    reply: Reply
+
+
+@dataclass(slots=True)
 class Reply:
-    """One reply; ``headers`` are whole lines. ``series`` names the (model, version) its latency is counted under."""
+    """One reply; ``headers`` are whole lines.
+
+    ``series`` names the (model, version) its latency is counted under; ``error`` is the stable code of a refusal.
+    """
 
     status: int
     body: bytes
     headers: bytes = JSON
     logged: Logged = Logged.NOTHING
     series: tuple[str, str] | None = None
+    error: str = ""
 
 
 def render(reply: Reply, *, connection: bytes = b"", head_only: bool = False) -> bytes:

@@ -4,20 +4,59 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from modelwright.ports.counters import Counters, Key, Part, Slots, added
-from modelwright.serve.tally import FALLBACKS, REFUSED_TABLES, ROWS, RUNS, SHED, SWAPS, WARNINGS
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
+from modelwright.interfaces.http.exposition import Family, render
+from modelwright.ports.counters import RESTARTS, Counters, Key, Part, Slots, added
+from modelwright.serve.tally import (
+    FALLBACKS,
+    KILLS,
+    LOADS,
+    QUARANTINED,
+    REFUSED_TABLES,
+    REUSED,
+    ROWS,
+    RUNNER_RESTARTS,
+    RUNS,
+    SHED,
+    SWAPS,
+    WARNINGS,
+)
 
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONTENT_TYPE = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
 LATENCY, ERRORS = "modelwright_request_seconds", "modelwright_errors"
 Readings = Mapping[tuple[str, str, str], Callable[[], float]]
 _NEW = (0.0,) * (len(BOUNDS) + 2)
+_COUNTERS = (
+    (ROWS, "Predicted rows.", ("model", "version", "role", "status")),
+    (RUNS, "Runs by the requests in them, up to the next power of two.", ("model", "requests")),
+    (WARNINGS, "Requests with values that the model has not seen.", ("model", "warning")),
+    (FALLBACKS, "Requests that a fallback inside a graph answered.", ("model", "node", "reason")),
+    (SHED, "Requests that were not run, by reason.", ("model", "reason")),
+    (ERRORS, "Refused or failed requests.", ("code",)),
+    (SWAPS, "Routing tables put in force.", ()),
+    (REFUSED_TABLES, "Routing tables that could not be loaded.", ()),
+    (REUSED, "Requests looked up in the cache: hit, miss, or joined to one under way.", ("model", "outcome")),
+    (LOADS, "Versions loaded on demand, those that failed to, and those unloaded.", ("model", "outcome")),
+    (RUNNER_RESTARTS, "Processes of native models started again.", ("model",)),
+    (KILLS, "Processes of native models that ended, by reason.", ("model", "reason")),
+    (QUARANTINED, "Requests that ended processes and are not run again.", ("model",)),
+    (RESTARTS, "Processes of the server that died and were started again.", ("process",)),
+)
 _SUM = -1  # the last slot of a latency series; those before it count per bucket, the last bucket open
+
+
+class Families(Protocol):
+    """Metric families with labels, made from the counters of all processes."""
+
+    def publish(self) -> None:
+        """Let the other processes see this one's figures."""
+        ...
+
+    def collect(self, parts: Sequence[Part], total: Mapping[Key, Sequence[float]]) -> Iterator[Family]:
+        """The families, from every process's figures and from the sum of them."""
+        ...
 
 
 class Metrics:
@@ -27,10 +66,11 @@ class Metrics:
         counters: where to count, and what the other processes counted.
         readings: further figures by (name, help, kind), read when scraped and by :meth:`publish`. Over all processes a
             ``counter`` is summed, a ``gauge`` summed over those that live, and of a ``lowest`` the lowest is shown.
+        of_plane: further families, with labels.
     """
 
-    def __init__(self, counters: Counters, readings: Readings) -> None:
-        self._counters, self._readings = counters, dict(readings)
+    def __init__(self, counters: Counters, readings: Readings, of_plane: Families | None = None) -> None:
+        self._counters, self._readings, self._of_plane = counters, dict(readings), of_plane
         self._latency: dict[tuple[str, str, int], Slots] = {}
         self._errors: dict[str, Slots] = {}
         self._published: dict[str, Slots] = {}
@@ -59,67 +99,43 @@ class Metrics:
                 self._published[name] = self._counters.slots((name,), (float(read()),))
             else:
                 slots[0] = read()
+        if self._of_plane is not None:
+            self._of_plane.publish()
 
     def render(self) -> bytes:
         """The text of a scrape."""
-        # imported at the first scrape: it takes a third of the import time of a gateway
-        from prometheus_client import CollectorRegistry, generate_latest
+        return render(self.collect())
 
-        registry = CollectorRegistry()
-        registry.register(self)
-        return generate_latest(registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """Metric families for prometheus-client."""
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-
+    def collect(self) -> Iterator[Family]:
+        """Every metric family."""
         self.publish()
         parts = self._counters.parts()
         total: dict[Key, Sequence[float]] = {}
         for part in parts:
             total = added(total, part.values)
-        latency = HistogramMetricFamily(
-            LATENCY, "Time from a request's last byte to its answer.", labels=["model", "version", "status"]
+        yield Family(
+            LATENCY,
+            "Time from a request's last byte to its answer.",
+            "histogram",
+            ("model", "version", "status"),
+            [one for one in series(total, LATENCY) if len(one[1]) == len(_NEW)],  # else of a release with other buckets
+            BOUNDS,
         )
-        for labels, slots in _series(total, LATENCY):
-            if len(slots) != len(_NEW):  # of a dead process of a release with other buckets
-                continue
-            latency.add_metric(labels, _cumulated(slots[:_SUM]), slots[_SUM])
-        yield latency
-        for name, documentation, labels in (
-            (ROWS, "Predicted rows.", ["model", "version", "role", "status"]),
-            (RUNS, "Runs by the requests in them, up to the next power of two.", ["model", "requests"]),
-            (WARNINGS, "Requests with values that the model has not seen.", ["model", "warning"]),
-            (FALLBACKS, "Requests that a fallback inside a graph answered.", ["model", "node", "reason"]),
-            (SHED, "Requests that were not run, by reason.", ["model", "reason"]),
-            (ERRORS, "Refused or failed requests.", ["code"]),
-            (SWAPS, "Routing tables put in force.", []),
-            (REFUSED_TABLES, "Routing tables that could not be loaded.", []),
-        ):
-            family = CounterMetricFamily(name, documentation, labels=labels)
-            for values, slots in _series(total, name):
-                family.add_metric(values, slots[0])
-            yield family
+        for name, documentation, labels in _COUNTERS:
+            yield Family(name, documentation, "counter", labels, series(total, name))
         yield from self._read(parts, total)
+        if self._of_plane is not None:
+            yield from self._of_plane.collect(parts, total)
 
-    def _read(self, parts: Sequence[Part], total: Mapping[Key, Sequence[float]]) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
+    def _read(self, parts: Sequence[Part], total: Mapping[Key, Sequence[float]]) -> Iterator[Family]:
         for name, documentation, kind in self._readings:
             if kind == "counter":
-                yield CounterMetricFamily(name, documentation, value=total[(name,)][0])
+                yield Family(name, documentation, "counter", (), [((), total[(name,)])])
                 continue
             live = [part.values[(name,)][0] for part in parts if part.live and (name,) in part.values]
-            yield GaugeMetricFamily(name, documentation, value=min(live) if kind == "lowest" else sum(live))
+            yield Family(name, documentation, "gauge", (), [((), (min(live) if kind == "lowest" else sum(live),))])
 
 
-def _series(total: Mapping[Key, Sequence[float]], family: str) -> list[tuple[list[str], Sequence[float]]]:
-    return [(list(key[1:]), slots) for key, slots in total.items() if key[0] == family]
-
-
-def _cumulated(counts: Sequence[float]) -> list[tuple[str, float]]:
-    reached, buckets = 0.0, []
-    for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
-        reached += count
-        buckets.append((bound, reached))
-    return buckets
+def series(total: Mapping[Key, Sequence[float]], family: str) -> list[tuple[Key, Sequence[float]]]:
+    """The values of the labels of a family, with the figures of each."""
+    return [(key[1:], slots) for key, slots in total.items() if key[0] == family]

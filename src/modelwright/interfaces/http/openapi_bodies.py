@@ -59,6 +59,13 @@ def array_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
+REASONS: Mapping[str, Schema] = {
+    "reasons": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "What is not ready, for who may read.",
+    }
+}
 ID: Schema = {
     "type": "string",
     "maxLength": MAX_ID_LENGTH,
@@ -94,8 +101,8 @@ SCHEMAS: Mapping[str, Schema] = {
     ANY: {},
     "Error": object_of({"error": {"type": "string", "description": "What is wrong, why, and what to do."}}),
     "Live": object_of({"live": {"const": True}}),
-    "Ready": object_of({"ready": {"type": "boolean"}}),
-    "ModelReady": object_of({"name": STRING, "ready": {"type": "boolean"}}),
+    "Ready": object_of({"ready": {"type": "boolean"}}, REASONS),
+    "ModelReady": object_of({"name": STRING, "ready": {"type": "boolean"}}, REASONS),
     "Server": object_of({"name": STRING, "version": STRING, "extensions": array_of(STRING)}),
     "Model": object_of(
         {
@@ -104,7 +111,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "platform": STRING,
             "inputs": array_of(object_of(_NAMED)),
             "outputs": array_of(object_of(_NAMED)),
-        }
+        },
+        {"properties": {"type": "object", "additionalProperties": STRING}},
     ),
     "InferRequest": object_of(
         {

@@ -1,15 +1,14 @@
-"""The model repository extension: what is there may be asked, and what is served is not changed here."""
+"""The model repository extension over HTTP."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from functools import partial
 
 import msgspec
 
 from modelwright.interfaces.http.endpoints import Context
 from modelwright.interfaces.http.infer import parse
-from modelwright.interfaces.http.message import Reply, Request, json_reply
-from modelwright.serve.repository import no_load, require_unnamed
+from modelwright.interfaces.http.message import Later, Reply, Request, json_reply
 
 
 class IndexRequest(msgspec.Struct, gc=False):
@@ -22,22 +21,23 @@ _decoder = msgspec.json.Decoder(IndexRequest)
 
 
 def index(context: Context, request: Request) -> Reply:
-    """Every loaded version, or only those that are ready."""
-    require_unnamed(request.parameters.get("repository", ""))
+    """Every version with its state, or only those that are ready."""
     only_ready = parse(_decoder, request.body).ready if request.body.strip() else False
-    ready = context.ready()
-    state, reason = ("READY", "") if ready else ("UNAVAILABLE", "the server is stopping")
-    return json_reply(
-        [
-            {"name": route.model, "version": version, "state": state, "reason": reason}
-            for route in context.plane.routes.values()
-            for version in route.by_version
-            if ready or not only_ready
-        ]
-    )
+    entries = context.repository.index(request.parameters.get("repository", ""))
+    return json_reply([entry for entry in entries if entry.state == "READY" or not only_ready])
 
 
-def load(_context: Context, request: Request) -> NoReturn:
-    """Always refused: the registry decides what is served."""
-    require_unnamed(request.parameters.get("repository", ""))
-    raise no_load(request.parameters["model"])
+def load(context: Context, request: Request) -> Later:
+    """Load a model of a folder; refused where a registry decides."""
+    return _change(context, request, load=True)
+
+
+def unload(context: Context, request: Request) -> Later:
+    """Unload a model of a folder; refused where a registry decides."""
+    return _change(context, request, load=False)
+
+
+def _change(context: Context, request: Request, *, load: bool) -> Later:
+    named = request.parameters
+    change = partial(context.repository.change, named.get("repository", ""), named["model"], load=load)
+    return Later(lambda done: change(done=done), Reply(200, b""))

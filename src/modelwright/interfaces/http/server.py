@@ -23,6 +23,7 @@ from modelwright.interfaces.http.gate import Gate
 from modelwright.interfaces.http.message import (
     Asked,
     AskedAll,
+    Later,
     Logged,
     Reply,
     Request,
@@ -30,10 +31,13 @@ from modelwright.interfaces.http.message import (
     render,
 )
 from modelwright.interfaces.http.metrics import Metrics
+from modelwright.interfaces.http.observed import observe
+from modelwright.interfaces.http.plane_metrics import PlaneMetrics
 from modelwright.interfaces.http.routes import ROUTES, Router
 from modelwright.ports.quota import Quota
 from modelwright.serve.call import Answer
-from modelwright.serve.plane import Prepared
+from modelwright.serve.observe import Observer
+from modelwright.serve.prepare import Prepared
 from modelwright.serve.quota import OwnQuota
 from modelwright.serve.route import LiveArm
 from modelwright.serve.turn import Turn
@@ -43,6 +47,7 @@ SWEEP_SECONDS = 0.25
 LATE_SECONDS = 0.1
 """Who is less late with the rest of a request is not dropped for a newcomer: it may be here, and not yet read."""
 BACKLOG = 512
+STARTING, STOPPING = "The server is starting.", "The server stops."
 
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class DataPlane:
         limits: the settings; the limits among them are kept here.
         readings: further figures for ``/metrics``, by (name, help, kind).
         quota: counts the requests of tokens that have a rate; None: in this process alone.
+        observer: is told of answered requests; None: nobody is.
     """
 
     def __init__(
@@ -65,20 +71,27 @@ class DataPlane:
         limits: Settings,
         readings: Mapping[tuple[str, str, str], Callable[[], float]],
         quota: Quota | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self.turn, self.plane, self.limits, self.dropped = turn, turn.plane, limits, 0
         own = {
+            ("modelwright_gateways", "Gateway processes that serve.", "gauge"): lambda: 1,
             ("modelwright_connections", "Open connections.", "gauge"): lambda: len(self._connections),
             ("modelwright_dropped_connections", "Unfinished requests dropped to make room.", "counter"): (
                 lambda: self.dropped
             ),
             ("modelwright_in_flight_requests", "Requests begun and not answered.", "gauge"): self._busy,
         }
-        self.metrics = Metrics(turn.plane.tally.counters, {**own, **readings})
+        self.metrics = Metrics(turn.plane.tally.counters, {**own, **readings}, PlaneMetrics(turn.plane))
         self.draining = self._retiring = False
         self._routes = (*vertex.routes(limits), *ROUTES)
-        self._gate, self._router = Gate(quota or OwnQuota()), Router(self._routes)
-        self._context = Context(turn.plane, self.metrics, self.ready, self._document)
+        self._gate, self._router = (
+            Gate(quota or OwnQuota(), open_predictions=limits.open_predictions),
+            Router(self._routes),
+        )
+        self._context = Context(turn.plane, turn.repository, self.metrics, self.unready, self._document, self._gate.may)
+        turn.repository.stopping = self._is_stopping
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._lingering: set[Connection] = set()
@@ -90,9 +103,26 @@ class DataPlane:
         self._handshake = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
 
-    def ready(self) -> bool:
-        """True when a table is in force, until the drain begins; one who retires has a successor that is ready."""
-        return self.plane.table is not None and (self._retiring or not self.draining)
+    def unready(self, model: str = "", version: str = "") -> list[str]:
+        """Why this server, this model or this version would answer nothing now; empty when it would.
+
+        That is before the first table, while draining (one who retires has a successor that is ready), and while a
+        runner says so: of a whole server, while no model could be answered.
+
+        Raises:
+            NotFoundError: as :meth:`Plane.unready`.
+        """
+        if self.plane.table is None:
+            return [STARTING]
+        reasons = self.plane.unready(model, version) if model or not self.plane.able else []
+        return [STOPPING] if self._is_stopping() else reasons
+
+    def _is_stopping(self) -> bool:
+        return self.draining and not self._retiring
+
+    def ready(self, model: str = "", version: str = "") -> bool:
+        """Whether there is nothing in the way; raises as :meth:`unready`."""
+        return not self.unready(model, version)
 
     def admit(self, authorization: bytes | None, permission: Permission, now: float, *, counted: bool = False) -> Actor:
         """The actor behind an ``Authorization`` value, for whoever serves the same plane beside this interface.
@@ -239,7 +269,9 @@ class DataPlane:
     def error(self, error: ModelwrightError, shape: Callable[[ModelwrightError], Reply] = error_reply) -> Reply:
         """Count an error and make its answer."""
         self.metrics.count_error(error.code)
-        return shape(error)
+        reply = shape(error)
+        reply.error = error.code
+        return reply
 
     def _begin(self, exchange: Exchange, request: Request) -> Reply | None:
         """The reply; None where it comes with a prediction."""
@@ -265,7 +297,14 @@ class DataPlane:
             done = partial(self._all, exchange, outcome)
             exchange.ask_all(self.turn, outcome.calls, self.limits.request_seconds, done)
             return None
+        if isinstance(outcome, Later):
+            outcome.begin(partial(self._later, exchange, outcome.reply))
+            return None
         return outcome
+
+    def _later(self, exchange: Exchange, reply: Reply, error: ModelwrightError | None) -> None:
+        """What a reply waited for is done."""
+        self._ready(exchange, reply if error is None else self._failed(exchange, error))
 
     def _one(self, exchange: Exchange, asked: Asked, outcome: Answer | ModelwrightError) -> None:
         """A prediction has come."""
@@ -312,11 +351,13 @@ class DataPlane:
         for exchange in entries:
             reply = exchange.reply
             if reply is not None:
-                exchange.tickets.clear()
                 if not written and reply.logged is not Logged.NOTHING:
                     reply = self._unlogged(reply)
                 if reply.series is not None:
                     self.metrics.observe(reply.series, reply.status, now - exchange.started)
+                if self._observer is not None:
+                    observe(self._observer, exchange, reply, now)
+                exchange.tickets.clear()
                 if self.draining and len(exchange.connection.exchanges) == 1:
                     exchange.line = CLOSE
                 exchange.data = render(reply, connection=exchange.line, head_only=exchange.head_only)

@@ -1,0 +1,154 @@
+"""A Python file that answers by itself: its signature from the examples and from what it says to them.
+
+Runs in the jailed process only.
+"""
+
+from __future__ import annotations
+
+import ast
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.native_answers import (
+    Outputs,
+    Proven,
+    agreement,
+    first_proven,
+    native_typings,
+    null_word,
+    output_specs,
+    stands_alone,
+)
+from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE
+from modelwright.adapters.frameworks.sklearn_rows import Typing
+from modelwright.core.errors import BadInputError
+from modelwright.core.native import Native
+from modelwright.core.signature import Signature, TensorSpec
+from modelwright.core.table import Table
+from modelwright.features.columns import feeds
+from modelwright.features.describe import describe
+from modelwright.features.tabular import rows_evenly
+from modelwright.native import open_model
+from modelwright.native.python_file import MODULE
+from modelwright.ports.framework import Conversion
+
+NATIVE = Native("python", "model.py")
+_ROWS = 500
+
+
+def convert_python(file: Path, examples: Table | None, *, target: str) -> Conversion:
+    """What a package needs to serve the file: one input [n, 1] for each column, outputs as it gives them.
+
+    Raises:
+        BadInputError: ``pack.no-examples``, ``pack.unsupported-column``, ``native.unreadable-model``,
+            ``serve.model-rejected-input``, ``pack.wrong-classes``.
+        InternalError: ``native.bad-answer``.
+        RefusedError: ``pack.native-differs``, ``pack.not-repeatable``.
+    """
+    if examples is None or len(examples) == 0:
+        raise BadInputError(
+            "pack.no-examples",
+            "There are no examples.",
+            why="The columns of a Python model are those of its examples, its outputs what it answers to them.",
+            fix="Give some hundreds of rows: --data FILE, or examples= in Python.",
+        )
+    _refuse_times(examples)
+    rows = examples.take(rows_evenly(len(examples), _ROWS))
+    exact = native_typings(rows, rows.names)[-1]
+    own = open_model(NATIVE, file, inputs := _inputs(examples, exact))(feeds(inputs, rows))
+    _require_outputs(own)
+    outputs = output_specs(own)
+    meant = _meaning(own, getattr(sys.modules[MODULE], "CLASSES", ()), target)
+
+    def prove(typing: Typing) -> Proven:
+        signature = replace(_inputs(examples, typing), outputs=outputs, **meant)
+        run = open_model(NATIVE, file, signature)
+        tensors = feeds(signature, rows)
+        found = run(tensors)
+        return Proven(signature, tensors, found, agreement(own, found, numeric_type=typing.name), run)
+
+    proven = first_proven([lambda typing=typing: prove(typing) for typing in native_typings(rows, rows.names)])  # type: ignore[misc]
+    apart = stands_alone(proven.run, proven.feeds)
+    notes = {"route": "A Python file runs as it is."} | ({"rows": f"do not stand alone: {apart}"} if apart else {})
+    return Conversion(
+        onnx=b"",
+        signature=proven.signature,
+        parity=None,
+        inputs=proven.feeds,
+        outputs=proven.outputs,
+        framework="python",
+        framework_version=platform.python_version(),
+        model_class="Model" if hasattr(sys.modules[MODULE], "Model") else "predict",
+        environment=environment({*_imported(file), "numpy"}),
+        notes=notes,
+        row_independent=not apart,
+        native=NATIVE,
+    )
+
+
+def _inputs(examples: Table, typing: Typing) -> Signature:
+    null_as = null_word(examples, examples.names)
+    return Signature(
+        tuple(TensorSpec(name, typing.datatypes[name], (-1, 1), (name,)) for name in examples.names),
+        (),
+        tuple(describe(name, [examples[name]], null_as=null_as) for name in examples.names),
+    )
+
+
+def _refuse_times(examples: Table) -> None:
+    for name in examples.names:
+        if examples[name].dtype.kind in "mM":
+            raise BadInputError(
+                "pack.unsupported-column",
+                f"Column {name!r} holds times.",
+                fix="Turn times into numbers (hour, weekday, seconds) before the model sees them.",
+            )
+
+
+def _require_outputs(own: Outputs) -> None:
+    if not own:
+        raise BadInputError(
+            "pack.unsupported-model",
+            "The model answers nothing.",
+            why="predict returned an empty dictionary.",
+            fix="Return at least one array by name.",
+        )
+
+
+def _meaning(own: Outputs, classes: object, target: str) -> dict[str, Any]:
+    """What the outputs mean, by their names: ``label``, ``probabilities`` [n, classes], ``prediction`` [n]."""
+    scores, value = own.get(SCORES), own.get(VALUE)
+    names = tuple(str(name) for name in classes) if isinstance(classes, Sequence) else ()
+    if scores is not None and (scores.ndim != 2 or (names and scores.shape[1] != len(names))):
+        raise BadInputError(
+            "pack.wrong-classes",
+            f"The output {SCORES!r} has the shape {list(scores.shape)}; CLASSES names {len(names)}.",
+            fix="Return one column of probabilities for each class, in the order of CLASSES.",
+        )
+    if names and (LABEL in own or scores is not None):
+        return {
+            "task": "binary" if len(names) == 2 else "multiclass",
+            "classes": names,
+            "label_output": LABEL if LABEL in own else "",
+            "score_output": SCORES if scores is not None else "",
+            "target": target,
+        }
+    if value is not None and value.dtype.kind in "iuf" and value.size == len(value):
+        return {"task": "regression", "label_output": VALUE, "target": target}
+    return {"target": target}
+
+
+def _imported(file: Path) -> set[str]:
+    """The modules that the file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found

@@ -1,0 +1,1 @@
+"""Where request events go: an access log in JSON lines, an OpenTelemetry collector."""

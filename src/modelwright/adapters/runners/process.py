@@ -1,0 +1,412 @@
+"""Runs native packages in processes of their own: replaced when they end, killed when they hang or misbehave."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from modelwright.adapters.runners.answers import AnswerCheck
+from modelwright.adapters.runners.package_files import PackageFiles
+from modelwright.adapters.runners.quarantine import Quarantine
+from modelwright.adapters.runners.restarts import LONGEST_SECONDS, Restarts
+from modelwright.adapters.runners.worker import LostError, Opening, Worker, open_worker
+from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError, UnavailableError
+from modelwright.core.native import Isolation
+from modelwright.core.package import Package
+from modelwright.ports.runner import LOST, Feeds, Observer, Outcome, Watch
+
+RUN_SECONDS = 30.0
+MEMORY_BYTES = 16 * 2**30
+_LEVELS = ("off", "standard", "strict")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Where a process of this version stands: idle, running ``done``'s request, or being started again."""
+
+    number: int
+    worker: Worker | None = None
+    run: int = 0
+    done: Callable[[Outcome], None] | None = None
+    feeds: Feeds = field(default_factory=dict)
+
+
+class ProcessRunner:
+    """One native package, in one process or several.
+
+    Args:
+        package: verified; kept, to put right what a process may have done to its files before the next one starts.
+        instances: how many processes.
+        threads: of each.
+        memory_bytes: of each, at most.
+        isolation: the least that each must hold, where the package does not ask for more.
+        run_seconds: how long :meth:`run` waits for an answer.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        *,
+        instances: int,
+        threads: int,
+        memory_bytes: int,
+        isolation: Isolation,
+        run_seconds: float = RUN_SECONDS,
+    ) -> None:
+        native = package.native
+        assert native is not None
+        self.name, self.idempotent = package.name, native.idempotent
+        self._run_seconds = run_seconds
+        self._check, self._quarantine, self._restarts = (
+            AnswerCheck(package.signature),
+            Quarantine(package.name),
+            Restarts(),
+        )
+        self._files = _files(package)
+        level = max(isolation, native.isolation, key=_LEVELS.index)
+        self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes)
+        weakref.finalize(self, self._files.remove)
+        self._places = [_Place(number) for number in range(instances)]
+        self._watch: Watch | None = None
+        self._observer: Observer | None = None
+        self._closed, self._asking = threading.Event(), threading.Lock()
+        self._failure: UnavailableError | None = None
+        self._runs = 0
+        try:
+            self._places[0].worker = self._open(self._places[0])
+        except BaseException:
+            self._files.remove()
+            raise
+
+    @property
+    def remote(self) -> ProcessRunner:
+        """Itself."""
+        return self
+
+    @property
+    def level(self) -> str:
+        """The isolation that its processes hold; empty while none stands."""
+        return next((place.worker.level for place in self._places if place.worker), "")
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """Process ids of those that stand."""
+        return tuple(place.worker.process.pid for place in self._places if place.worker)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of its processes."""
+        return sum(place.worker.memory_bytes for place in self._places if place.worker)
+
+    @property
+    def idle(self) -> int:
+        """How many runs can start now."""
+        return sum(place.worker is not None and place.done is None for place in self._places)
+
+    @property
+    def failure(self) -> UnavailableError | None:
+        """Why there is no process and will be none for a while."""
+        return self._failure
+
+    def unready(self) -> str:
+        """Why it could not answer now; empty when it could."""
+        if self._closed.is_set():
+            return "it is closed"
+        if any(place.worker for place in self._places):
+            return ""
+        return "its processes end again and again" if self._failure else "its process is being started again"
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Answers of the named outputs (all when None), waiting for them; one that is lost is asked for once more.
+
+        From any thread, one at a time, until an event loop drives the runner; then it starts runs itself.
+
+        Raises:
+            BadInputError: ``serve.model-rejected-input``.
+            InternalError: ``serve.runner-failed``.
+            RefusedError: ``serve.poison-request``.
+            UnavailableError: ``serve.runner-closed``, ``serve.runner-lost``, ``serve.runner-failed-to-start``.
+        """
+        with self._asking:
+            if self._closed.is_set():
+                raise self._is_closed()
+            if poison := self.quarantined(inputs):
+                raise poison
+            found = self._exchange(inputs)
+            if isinstance(found, ModelwrightError):
+                raise found
+            self.clear(inputs)
+        return found if outputs is None else {name: found[name] for name in outputs}
+
+    def _exchange(self, inputs: Feeds) -> Outcome:
+        place = self._places[0]
+        while True:
+            if place.worker is None:
+                place.worker = self._open(place)
+            try:
+                return place.worker.exchange(inputs, self._run_seconds)
+            except LostError as lost:
+                self._ended(place, lost)
+                if not self.idempotent or lost.reason == "hung":
+                    raise self._lost(lost.reason) from lost
+                if poison := self.blame(inputs):
+                    raise poison from lost
+
+    def attach(self, watch: Watch, observer: Observer) -> None:
+        """Be driven by an event loop; the other processes are started now."""
+        self._watch, self._observer = watch, observer
+        for place in self._places:
+            if place.worker is not None:
+                self._look_after(place, place.worker)
+            else:
+                self._start_aside(place, None, 0.0)
+
+    def start(self, feeds: Feeds, done: Callable[[Outcome], None]) -> int:
+        """Begin a run in an idle process."""
+        place = next(place for place in self._places if place.worker is not None and place.done is None)
+        assert place.worker is not None
+        assert self._watch is not None
+        self._runs += 1
+        place.run, place.done, place.feeds = self._runs, done, feeds
+        try:
+            place.worker.start(feeds)
+        except BadInputError as error:
+            self._watch.call_soon(partial(self._settle, place, place.run, error))
+        except LostError as lost:
+            self._watch.call_soon(partial(self._gone, place, place.worker, lost))
+        return place.run
+
+    def abandon(self, run: int) -> None:
+        """Kill the process of a run that hangs."""
+        for place in self._places:
+            if place.run == run and place.done is not None and place.worker is not None:
+                self._gone(place, place.worker, LostError("hung"))
+
+    def blame(self, feeds: Feeds) -> RefusedError | None:
+        """Count a lost process against a request that was alone with it."""
+        return self._quarantine.blame(feeds, time.monotonic())
+
+    def clear(self, feeds: Feeds) -> None:
+        """Take that back."""
+        self._quarantine.clear(feeds)
+
+    def quarantined(self, feeds: Feeds) -> RefusedError | None:
+        """Why these feeds may not run."""
+        return self._quarantine.error(feeds, time.monotonic())
+
+    def close(self) -> None:
+        """End every process. They are gone, and their directories, soon after."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        ended = []
+        for place in self._places:
+            worker, place.worker = place.worker, None
+            if worker is not None:
+                self._unwatch(worker)
+                worker.kill()
+                ended.append(worker)
+            if place.done is not None:
+                self._settle(place, place.run, self._is_closed())
+        # Waiting for memory to be given back takes long for a large process; nobody here need wait for it.
+        threading.Thread(target=self._clean, args=(ended,), name="reap").start()
+
+    def _clean(self, ended: Sequence[Worker]) -> None:
+        for worker in ended:
+            worker.reap()
+        self._files.remove()
+
+    def _open(self, place: _Place) -> Worker:
+        try:
+            self._files.restore()
+            worker = open_worker(self._opening, self._files.scratch(place.number), self._check)
+        except OSError as error:
+            raise _not_started(self.name, error) from error
+        told = {"model": self.name, "pid": worker.process.pid, "isolation": worker.level}
+        _logger.info("model process started", extra=told)
+        return worker
+
+    def _look_after(self, place: _Place, worker: Worker) -> None:
+        assert self._watch is not None
+        self._watch.add_reader(worker.fileno(), partial(self._heard, place, worker))
+
+    def _unwatch(self, worker: Worker) -> None:
+        if self._watch is not None and worker.fileno() >= 0:
+            self._watch.remove_reader(worker.fileno())
+
+    def _heard(self, place: _Place, worker: Worker) -> None:
+        """Its process said something, or is gone."""
+        try:
+            found = worker.answer()
+        except LostError as lost:
+            self._gone(place, worker, lost)
+            return
+        if found is not None:
+            self._settle(place, place.run, found)
+
+    def _settle(self, place: _Place, run: int, outcome: Outcome) -> None:
+        done = place.done
+        if done is None or place.run != run:
+            return
+        place.done, place.feeds = None, {}
+        done(outcome)
+
+    def _gone(self, place: _Place, worker: Worker, lost: LostError) -> None:
+        """A process is of no more use: its run is lost, and another one takes its place."""
+        if place.worker is not worker or self._closed.is_set():
+            return
+        self._unwatch(worker)
+        wait = self._ended(place, lost)
+        if self._observer is not None:
+            self._observer.killed(lost.reason)
+        if self._restarts.failed and not any(other.worker for other in self._places):
+            self._failure = self._failed(lost.reason)
+        self._start_aside(place, worker, wait)
+        if place.done is not None:
+            self._settle(place, place.run, self._lost(lost.reason))
+        if self._observer is not None:
+            self._observer.changed()
+
+    def _ended(self, place: _Place, lost: LostError) -> float:
+        """Take a process out of its place; seconds until the next one may start."""
+        worker, place.worker = place.worker, None
+        if worker is None:
+            return 0.0
+        worker.kill()
+        code = "serve.runner-violated" if lost.reason == "violated" else LOST
+        told = {
+            "code": code,
+            "model": self.name,
+            "pid": worker.process.pid,
+            "reason": lost.reason,
+            "detail": lost.detail,
+        }
+        _logger.warning("model process ended", extra=told)
+        now = time.monotonic()
+        return self._restarts.delay(now, now - worker.born)
+
+    def _start_aside(self, place: _Place, before: Worker | None, wait: float) -> None:
+        threading.Thread(target=self._restart, args=(place, before, wait), name="restart", daemon=True).start()
+
+    def _restart(self, place: _Place, before: Worker | None, wait: float) -> None:
+        """In a thread of its own: starting takes as long as the model takes to open."""
+        if before is not None:
+            before.reap()
+        if self._closed.wait(wait):
+            return
+        found: Worker | Exception
+        try:
+            found = self._open(place)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            found = error
+        assert self._watch is not None
+        try:
+            self._watch.call_soon(partial(self._started, place, found))
+        except RuntimeError:  # the loop is closed
+            if isinstance(found, Worker):
+                found.kill()
+
+    def _started(self, place: _Place, found: Worker | Exception) -> None:
+        if self._closed.is_set():
+            if isinstance(found, Worker):
+                found.kill()
+            return
+        assert self._observer is not None
+        if isinstance(found, Exception):
+            _logger.warning("model process did not start", extra={"model": self.name, "reason": str(found)})
+            wait = self._restarts.delay(time.monotonic(), 0.0)
+            if self._restarts.failed and not any(other.worker for other in self._places):
+                self._failure = self._failed(str(found))
+            self._start_aside(place, None, wait)
+        else:
+            place.worker, self._failure = found, None
+            self._look_after(place, found)
+            self._observer.restarted()
+        self._observer.changed()
+
+    def _is_closed(self) -> UnavailableError:
+        return UnavailableError("serve.runner-closed", f"The runner of {self.name!r} is closed.")
+
+    def _lost(self, reason: str) -> UnavailableError:
+        return UnavailableError(
+            LOST,
+            f"The process of model {self.name!r} ended before it answered.",
+            why=f"It {reason}; another one is being started.",
+            fix="Try again.",
+            details={"retry_after": 1},
+        )
+
+    def _failed(self, reason: str) -> UnavailableError:
+        return UnavailableError(
+            "serve.version-failed",
+            f"Model {self.name!r} cannot be run now: its processes end again and again.",
+            why=f"The last one {reason}.",
+            fix="See the server's log; roll back to a version that runs.",
+            details={"retry_after": round(LONGEST_SECONDS)},
+        )
+
+
+def _files(package: Package) -> PackageFiles:
+    try:
+        return PackageFiles(package)
+    except OSError as error:
+        raise _not_started(package.name, error) from error
+
+
+def _not_started(model: str, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        "serve.runner-failed-to-start",
+        f"The process of model {model!r} could not be started.",
+        why=f"{error}.",
+        fix="Check that there is room on the disk for temporary files, and for another process.",
+        details={"retry_after": round(LONGEST_SECONDS)},
+    )
+
+
+class ProcessRunners:
+    """Loads native packages.
+
+    Args:
+        instances: processes per version.
+        memory_bytes: address space of each.
+        isolation: the least that each must hold, where a package does not ask for more.
+    """
+
+    def __init__(
+        self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES, isolation: Isolation = "standard"
+    ) -> None:
+        self._instances, self._memory_bytes, self._isolation = instances, memory_bytes, isolation
+
+    def load(self, package: Package, *, threads: int = 1) -> ProcessRunner:
+        """A runner whose first process has opened the model.
+
+        Raises:
+            CorruptError: the bytes do not match the manifest.
+            BadInputError: ``serve.model-unusable``: the model cannot be opened.
+            UnavailableError: ``serve.runner-failed-to-start``.
+            RefusedError: ``serve.native-unsupported``: this system has no means to hold such a process.
+        """
+        if not sys.platform.startswith("linux"):
+            raise RefusedError(
+                "serve.native-unsupported",
+                f"Model {package.name!r} runs as code, which needs Linux.",
+                fix="Serve it on Linux, or pack it as ONNX.",
+            )
+        return ProcessRunner(
+            package,
+            instances=self._instances,
+            threads=threads,
+            memory_bytes=self._memory_bytes,
+            isolation=self._isolation,
+        )

@@ -1,0 +1,31 @@
+"""Which runner a package gets: by the route that its description states."""
+
+from __future__ import annotations
+
+from modelwright.adapters.runners.onnx import OnnxRunners
+from modelwright.adapters.runners.process import MEMORY_BYTES, ProcessRunners
+from modelwright.core.native import NATIVE_ROUTE, Isolation
+from modelwright.core.package import Package
+from modelwright.ports.runner import Runner
+
+
+class RoutedRunners:
+    """Loads any package: a graph into this process, a model that runs as code into processes of its own.
+
+    Args:
+        instances: processes per native version.
+        memory_bytes: address space of each.
+        isolation: the least that each must hold, where a package does not ask for more.
+    """
+
+    def __init__(
+        self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES, isolation: Isolation = "standard"
+    ) -> None:
+        self._inline = OnnxRunners()
+        self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes, isolation=isolation)
+
+    def load(self, package: Package, *, threads: int = 1) -> Runner:
+        """As the package's loader; raises what it raises."""
+        if package.description.route == NATIVE_ROUTE:
+            return self._processes.load(package, threads=threads)
+        return self._inline.load(package, threads=threads)

@@ -1,0 +1,167 @@
+"""The client for asyncio: the same calls, awaited; many at once run over many connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+from modelwright.client.address import address
+from modelwright.client.blocking import USUAL
+from modelwright.client.calls import Calls
+from modelwright.client.model import ServedModel
+from modelwright.client.predictions import Predictions
+from modelwright.client.retries import Retries
+from modelwright.client.steps import Exchanges, Send, Steps
+from modelwright.client.streams import StreamPool
+from modelwright.client.wire import Lost, Reply, Writer
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks a server for predictions, for one event loop at a time; what is asked is as in :class:`Client`.
+
+    Args:
+        url: ``http://host:port`` or ``https://host:port``.
+        token: access token, sent as a bearer token.
+        timeout: seconds for a whole call with its retries, where the call names no ``deadline``.
+        retries: how failed requests are tried again; ``Retries(attempts=0)``: not at all.
+        pool: most connections at once.
+        ca: PEM file of the authority that signed the server's certificate; empty: the system's.
+        certificate: this client's certificate: a PEM file with its key, or (certificate, key).
+
+    Raises:
+        BadInputError: ``client.bad-url``, ``client.bad-token``, ``client.bad-certificate``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        timeout: float = 30.0,
+        retries: Retries = USUAL,
+        pool: int = 32,
+        ca: str = "",
+        certificate: str | tuple[str, str] = "",
+    ) -> None:
+        server = address(url, ca, certificate)
+        self._calls = Calls(Exchanges(server.url, Writer(server, token), retries), timeout)
+        self._pool = StreamPool(server, max(1, pool))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the idle connections; a later call makes new ones."""
+        self._pool.close()
+
+    async def ready(self, model: str = "") -> bool:
+        """True when the server (with ``model``, that model) can answer; False also where nothing answers.
+
+        Raises:
+            ModelwrightError: the server cannot be asked: its certificate is not trusted, the token is unknown.
+        """
+        return await self._take(self._calls.ready(model))
+
+    async def models(self) -> list[str]:
+        """The names of the models that are served.
+
+        Raises:
+            ModelwrightError: as :meth:`predict`.
+        """
+        return await self._take(self._calls.models())
+
+    async def metadata(self, model: str, version: str = "") -> ServedModel:
+        """What the server says of a model: tensors, columns, classes.
+
+        Raises:
+            ModelwrightError: as :meth:`predict`.
+        """
+        return await self._take(self._calls.metadata(model, version))
+
+    async def predict(
+        self,
+        model: str,
+        rows: Any,
+        *,
+        version: str = "",
+        outputs: Sequence[str] | None = None,
+        id: str = "",  # noqa: A002 - the protocol's name
+        event_time: float | str | datetime | None = None,
+        deadline: float | None = None,
+        priority: int = 0,
+    ) -> Predictions:
+        """The model's answer to rows.
+
+        Args:
+            model: its name.
+            rows: a data frame (pandas, polars), an Arrow table, a list of row dictionaries, a dictionary of columns, an
+                array ([rows, columns], in the model's order), or a dictionary of tensors by input name.
+            version: empty: whatever the server routes to.
+            outputs: names of the output tensors wanted; None: all.
+            id: the prediction's id, at most 128 characters; empty: one is made. A retry has the same one.
+            event_time: when the event was: Unix seconds, ISO 8601 text or a datetime; None: now.
+            deadline: seconds for this call with its retries; the server is told, and drops the call then too.
+            priority: 1 (first) to 10 among this caller's waiting requests; 0: the usual one.
+
+        Raises:
+            BadInputError: the rows do not fit the model.
+            NotFoundError: no such model or version.
+            UnavailableError, ThrottledError, DeadlineError: not now, also after the retries.
+            ModelwrightError: what else the server says, with its code.
+        """
+        steps = self._calls.predict(
+            model,
+            rows,
+            version=version,
+            outputs=outputs,
+            identity=id,
+            event_time=event_time,
+            deadline=deadline,
+            priority=priority,
+        )
+        return await self._take(steps)
+
+    async def truth(
+        self,
+        model: str,
+        ids: str | Sequence[str] | Any,
+        values: Any,
+        *,
+        event_time: float | str | datetime | None = None,
+        deadline: float | None = None,
+    ) -> int:
+        """Send ground truth; gives the number of predictions that it was accepted for.
+
+        Args:
+            model: its name.
+            ids: one prediction's id, or a sequence of ids; an id that stands there several times is one prediction of
+                as many rows, in their order.
+            values: for one id its value, or its values in row order; for a sequence one for each.
+            event_time: when it became known: Unix seconds, ISO 8601 text or a datetime; None: now.
+            deadline: seconds for the call.
+
+        Raises:
+            BadInputError: ``client.bad-truth``, ``record.bad-truth``.
+            ModelwrightError: as :meth:`predict`.
+        """
+        return await self._take(self._calls.truth(model, ids, values, event_time=event_time, deadline=deadline))
+
+    async def _take(self, steps: Steps[T]) -> T:
+        outcome: Reply | Lost | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # a generator's value has its type
+            if isinstance(step, Send):
+                outcome = await self._pool.exchange(step.parts, step.limit)
+            else:
+                await asyncio.sleep(step.seconds)
+                outcome = None
