@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelwright.core.graph import Graph, GraphError, Node, Stack, Switch, Wire, check_structure
+from modelwright.core.graph import Graph, GraphError, Node, Stack, Switch, Wire
 from modelwright.core.graph_inputs import Request, features, merge, policy, switched
 from modelwright.core.graph_outputs import described, gives, mismatch
+from modelwright.core.graph_structure import check_structure
 from modelwright.core.names import suggest
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, CorruptError, InternalError
-from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph, check_structure
+from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph
+from modelwright.core.graph_structure import check_structure
 from modelwright.core.names import require_model_name
 from modelwright.core.native import NATIVE_ROUTE, Native
 from modelwright.core.package import (
