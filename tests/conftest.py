@@ -17,8 +17,10 @@ from hypothesis import settings
 from onnx import TensorProto, helper
 
 from modelwright.core import package_codec
+from modelwright.core.graph import Graph, Member, Node
+from modelwright.core.graph_wires import resolve
 from modelwright.core.native import NATIVE_ROUTE, Isolation, Native
-from modelwright.core.package import Description, Golden, Package
+from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.signature import AS_SEEN, DATATYPES, Feature, InputPolicy, Signature, TensorSpec
 from modelwright.testing.runner import Function
 
@@ -171,6 +173,83 @@ def function_package() -> Callable[..., tuple[Package, Function]]:
             return {"y": inputs["x"].astype(DATATYPES["FP64"]) * factor}
 
         return _package(name, signature, golden, {"function.txt": f"{factor} {fails}".encode()}), run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def linear_package() -> Callable[..., Package]:
+    """``linear_package(name, columns, weights)``: a binary classifier over FP32 columns, by ONNX.
+
+    P(second class) is the sigmoid of the weighted sum; ``label`` INT64 [n], ``probabilities`` FP32 [n, 2].
+    """
+
+    def make(name: str, columns: tuple[str, ...], weights: tuple[float, ...], bias: float = 0.0) -> Package:
+        score = ("label", "probabilities")
+        signature = Signature(
+            tuple(TensorSpec(column, "FP32", (-1, 1), (column,)) for column in columns),
+            (TensorSpec("label", "INT64", (-1,)), TensorSpec("probabilities", "FP32", (-1, 2))),
+            tuple(Feature(column, "number", low=-9.0, high=9.0) for column in columns),
+            *("binary", ("0", "1"), *score, "late"),
+        )
+        nodes = [
+            helper.make_node("Concat", list(columns), ["all"], axis=1),
+            helper.make_node("MatMul", ["all", "weights"], ["sum"]),
+            helper.make_node("Add", ["sum", "bias"], ["z"]),
+            helper.make_node("Sigmoid", ["z"], ["one"]),
+            helper.make_node("Sub", ["unit", "one"], ["zero"]),
+            helper.make_node("Concat", ["zero", "one"], ["probabilities"], axis=1),
+            helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+        ]
+        constants = {
+            "weights": np.array(weights, np.float32).reshape(-1, 1),
+            "bias": np.array([bias], np.float32),
+            "unit": np.ones(1, np.float32),
+        }
+        rows = np.linspace(-2, 2, 4, dtype=np.float32)
+        chance = 1 / (1 + np.exp(-(rows * np.float32(sum(weights)) + np.float32(bias))))
+        outputs = {
+            "label": [int(value > 0.5) for value in chance],
+            "probabilities": [[float(1 - value), float(value)] for value in chance],
+        }
+        golden = Golden({column: [[float(row)] for row in rows] for column in columns}, outputs, 4)
+        return _package(name, signature, golden, {"model.onnx": _graph(name, signature, nodes, constants)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def graph_package() -> Callable[..., Package]:
+    """``graph_package(name, {node: Package, (Package, inputs) or Node}, answer)``: the package of a graph."""
+
+    def make(
+        name: str, nodes: Mapping[str, Any], answer: str, *, golden: Golden | None = None, row_independent: bool = True
+    ) -> Package:
+        declared: dict[str, Node] = {}
+        members: dict[str, Package] = {}
+        for node, given in nodes.items():
+            held, inputs = given if isinstance(given, tuple) else (given, {})
+            if isinstance(held, Package):
+                members[node] = held
+                held = Node(model=Member(held.digest, f"{held.name}.mw", inputs))
+            declared[node] = held
+        graph, signature = resolve(
+            Graph(answer, declared), {node: package.signature for node, package in members.items()}
+        )
+        described = Description(
+            name, *("graph", "", "graph", "graph", "2026-01-01T00:00:00Z", "3.11"), row_independent=row_independent
+        )
+        parts = {
+            "package.json": package_codec.description_json(described),
+            "signature.json": package_codec.signature_json(signature),
+            "graph.json": package_codec.graph_json(graph),
+        }
+        for node, package in members.items():
+            parts[f"nodes/{node}/manifest.json"] = canonical_json(package.manifest.to_json())
+            parts |= {f"nodes/{node}/{file}": package.read(file) for file in package.manifest.files}
+        if golden is not None:
+            parts["golden.json"] = package_codec.golden_json(golden)
+        return package_codec.assemble(name, parts)
 
     return make
 

@@ -65,7 +65,7 @@ def test_every_built_in_adapter_loads_through_the_plugins_door():
     assert {(row["name"], row["error"]) for row in found} == {
         (name, "") for name in ("sklearn", "onnx", "python", "log", "webhook")
     }
-    assert sorted(framework.name for framework in wiring.frameworks()) == ["onnx", "python", "sklearn"]
+    assert sorted(framework.name for framework in wiring.frameworks()) == ["graph", "onnx", "python", "sklearn"]
 
 
 def test_a_package_that_is_none_is_damaged_data(tmp_path):

@@ -85,7 +85,12 @@ def errors_page() -> str:
             if len(node.args) > 1 and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
                 says = ast.unparse(node.args[1]).strip("f'\"").replace("|", "\\|")
                 found.setdefault(node.args[0].value, (node.func.id, says))
-    kinds = {"BadInputError": "bad-input", "NotFoundError": "not-found", "ModelwrightError": "internal"}
+    kinds = {
+        "BadInputError": "bad-input",
+        "GraphError": "bad-input",
+        "NotFoundError": "not-found",
+        "ModelwrightError": "internal",
+    }
     lines = [
         MADE + "# Error codes\n",
         "Stable: a script may match on them. The kind decides the exit code and the HTTP status.\n",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwright import settings as settings_module
 from modelwright.core.errors import BadInputError
 from modelwright.ports.channel import Channel
 from modelwright.ports.framework import Framework
 from modelwright.ports.platform import Platform
+from modelwright.ports.runner import RunnerLoader
 from modelwright.ports.source import Source
 from modelwright.ports.workflow import Workflow
 from modelwright.settings import Settings
@@ -22,6 +25,8 @@ from modelwright.settings import Settings
 if TYPE_CHECKING:
     from modelwright.core.package import Package
     from modelwright.lifecycle.local import Workbench
+    from modelwright.ports.blobs import BlobStore
+    from modelwright.ports.store import VersionStore
 
 
 class SystemClock:
@@ -86,15 +91,50 @@ def plugin(group: str, name: str) -> EntryPoint:
     return found[name]
 
 
-def frameworks() -> tuple[Framework, ...]:
-    """Every framework adapter found; one that cannot be imported is left out (``modelwright plugins`` says why)."""
+def frameworks(of_graphs: Framework | None = None) -> tuple[Framework, ...]:
+    """Every framework adapter found, and the one of graphs (of package files alone, where none is given).
+
+    One that cannot be imported is left out (``modelwright plugins`` says why).
+    """
     loaded: list[Framework] = []
     for point in entry_points(group="modelwright.frameworks"):
         try:
             loaded.append(point.load()())
         except ImportError:
             continue
-    return tuple(loaded)
+    return (*loaded, of_graphs or graphs())
+
+
+def runners(**native: Any) -> RunnerLoader:
+    """What loads packages of every route."""
+    from modelwright.adapters.runners.graph import GraphRunners  # lazy, as in platform()
+    from modelwright.adapters.runners.routed import RoutedRunners
+
+    return GraphRunners(RoutedRunners(**native))
+
+
+def graphs(registered: Callable[[str, str], tuple[str, Package]] | None = None) -> Framework:
+    """Packs graphs of models: from package files, and from the registry: of the environment, where none is given."""
+    from modelwright.adapters.frameworks.graph import GraphFramework  # lazy, as in platform()
+
+    return GraphFramework(runners(), open_package, registered or _registered(None))
+
+
+def _registered(settings: Settings | None) -> Callable[[str, str], tuple[str, Package]]:
+    """Number and package of a registered model; its registry is opened when one is asked for."""
+
+    def fetch(model: str, reference: str) -> tuple[str, Package]:
+        with platform(settings or settings_module.load({})) as opened:
+            return _fetch(opened.versions, opened.blobs, model, reference)
+
+    return fetch
+
+
+def _fetch(versions: VersionStore, blobs: BlobStore, model: str, reference: str) -> tuple[str, Package]:
+    from modelwright.core.package_codec import load  # lazy, as in platform()
+
+    version = versions.version(model, reference)
+    return version.number, load(version.digest, blobs.get)
 
 
 def channels(configured: Sequence[Mapping[str, Any]]) -> tuple[Channel, ...]:
@@ -115,13 +155,11 @@ def file_source() -> Source:
     return FileSource()
 
 
-def workbench() -> Workbench:
-    """The ports that need no data directory."""
-    from modelwright.adapters.runners.routed import RoutedRunners  # lazy, as in platform()
-    from modelwright.adapters.sources.files import FileSource
-    from modelwright.lifecycle.local import Workbench
+def workbench(settings: Settings | None = None) -> Workbench:
+    """The ports that need no data directory; graphs may name models of the one that ``settings`` say."""
+    from modelwright.lifecycle.local import Workbench  # lazy, as in platform()
 
-    return Workbench(source=FileSource(), frameworks=frameworks(), runners=RoutedRunners())
+    return Workbench(source=file_source(), frameworks=frameworks(graphs(_registered(settings))), runners=runners())
 
 
 def open_package(path: Path) -> Package:
@@ -157,7 +195,6 @@ def plugins() -> list[dict[str, str]]:
 def platform(settings: Settings) -> Iterator[Platform]:
     """The Platform over one data directory; closes the database at the end."""
     # Lazy: a command that only prints --help or reads a package must not pay for SQL, DuckDB and the rest.
-    from modelwright.adapters.runners.routed import RoutedRunners
     from modelwright.adapters.sources.files import FileSource
     from modelwright.adapters.sources.project import read_project
     from modelwright.adapters.stores.database import open_database
@@ -182,8 +219,8 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=RoutedRunners(memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
-            frameworks=frameworks(),
+            runners=runners(memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
+            frameworks=frameworks(graphs(partial(_fetch, database.versions, LocalBlobs(home / "blobs")))),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),
             policies=project.policies,

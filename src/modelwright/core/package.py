@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelwright.core.errors import CorruptError, NotFoundError
+from modelwright.core.graph import Graph
 from modelwright.core.native import Native
 from modelwright.core.signature import Reference, Signature
 
@@ -118,6 +119,7 @@ class Package:
     parity: Parity | None
     open_file: Callable[[str], bytes] = field(compare=False, repr=False)
     native: Native | None = None
+    graph: Graph | None = None
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Package <-> bytes: the records of a package as canonical JSON files under a manifest, read back strictly.
 
 A package holds ``package.json`` (description), ``signature.json``, and where known ``golden.json``,
-``reference.json``, ``parity.json``, ``native.json``, beside whatever else the manifest lists. ``manifest.json``
-itself is in no manifest: its canonical bytes *are* the identity.
+``reference.json``, ``parity.json``, ``native.json``, ``graph.json``, beside whatever else the manifest lists.
+``manifest.json`` itself is in no manifest: its canonical bytes *are* the identity.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, CorruptError, InternalError
+from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph
+from modelwright.core.graph_structure import check_structure
 from modelwright.core.names import require_model_name
 from modelwright.core.native import NATIVE_ROUTE, Native
 from modelwright.core.package import (
@@ -39,13 +41,14 @@ GOLDEN = "golden.json"
 REFERENCE = "reference.json"
 PARITY = "parity.json"
 NATIVE = "native.json"
+GRAPH = "graph.json"
 ENVIRONMENT = "environment.json"
 REQUIREMENTS = "requirements.txt"
 CARD = "card.md"
 MODEL = "model.onnx"
 
 MAX_FILES = 10_000
-MAX_DEPTH = 4
+MAX_DEPTH = 10  # a graph's models are packages below it, and may be graphs
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -53,7 +56,7 @@ Rec = TypeVar("Rec")
 
 
 def is_safe_file_name(name: str) -> bool:
-    """True for a relative, forward-slash name without ``.``/``..`` parts, at most four levels deep."""
+    """True for a relative, forward-slash name without ``.``/``..`` parts, at most ten levels deep."""
     if not name or len(name) > 255 or "\\" in name or _DRIVE.match(name):
         return False
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
@@ -97,6 +100,11 @@ def native_json(native: Native) -> bytes:
     return record_bytes(native)
 
 
+def graph_json(graph: Graph) -> bytes:
+    """``graph.json``."""
+    return record_bytes(graph)
+
+
 def description_from_json(content: bytes) -> Description:
     """The description. Raises CorruptError (``package.malformed``), as every reader here."""
     return _record(Description, content, DESCRIPTION)
@@ -127,6 +135,16 @@ def parity_from_json(content: bytes) -> Parity:
 def native_from_json(content: bytes) -> Native:
     """How a native model is opened."""
     return _record(Native, content, NATIVE)
+
+
+def graph_from_json(content: bytes) -> Graph:
+    """The graph, of sound structure."""
+    graph = _record(Graph, content, GRAPH)
+    try:
+        check_structure(graph)
+    except BadInputError as error:
+        raise malformed(GRAPH, error.what) from error
+    return graph
 
 
 def environment_from_json(content: bytes) -> tuple[dict[str, str], ...]:
@@ -245,6 +263,19 @@ def load(digest: str, get: Callable[[str], bytes]) -> Package:
     return _over(manifest, lambda name: get(manifest.files[name].sha256))
 
 
+def open_member(package: Package, node: str) -> Package:
+    """The package of a graph's node, every file of it checked against its own manifest and the graph's.
+
+    Raises:
+        CorruptError: ``package.corrupt``, ``package.malformed``: also when it is not the one that the graph names.
+    """
+    member = open_from(lambda name: package.read(f"{MEMBERS}/{node}/{name}"))
+    held = package.graph.nodes[node].model if package.graph is not None else None
+    if held is None or held.digest != member.digest:
+        raise malformed(GRAPH, f"the package of node {node!r} is not the one that it names")
+    return member
+
+
 def _over(manifest: Manifest, open_file: Callable[[str], bytes]) -> Package:
     bare = Package(manifest, _NOTHING, Signature((), ()), None, None, None, open_file)
 
@@ -257,6 +288,11 @@ def _over(manifest: Manifest, open_file: Callable[[str], bytes]) -> Package:
     description, native = description_from_json(bare.read(DESCRIPTION)), optional(NATIVE, native_from_json)
     if (description.route == NATIVE_ROUTE) != (native is not None):
         raise malformed(DESCRIPTION, f"its route is {description.route!r}, which {NATIVE} does not confirm")
+    graph = optional(GRAPH, graph_from_json)
+    if (description.route == GRAPH_ROUTE) != (graph is not None):
+        raise malformed(DESCRIPTION, f"its route is {description.route!r}, which {GRAPH} does not confirm")
+    if graph is not None:
+        _check_members(graph, manifest)
     if native is not None and native.file not in manifest.files:
         raise malformed(NATIVE, f"the package has no file {native.file[:80]!r}")
     return Package(
@@ -268,7 +304,16 @@ def _over(manifest: Manifest, open_file: Callable[[str], bytes]) -> Package:
         parity=optional(PARITY, parity_from_json),
         open_file=open_file,
         native=native,
+        graph=graph,
     )
+
+
+def _check_members(graph: Graph, manifest: Manifest) -> None:
+    """Each model's manifest is the one of its digest: the graph's identity names its models' identities."""
+    for node, member in graph.models:
+        entry = manifest.files.get(f"{MEMBERS}/{node}/{MANIFEST}")
+        if entry is None or entry.sha256 != member.digest:
+            raise malformed(GRAPH, f"the package of node {node!r} is not the one that it names")
 
 
 _NOTHING = Description("", "", "", "", "", "", "")

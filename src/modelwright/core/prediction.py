@@ -10,11 +10,25 @@ from numpy.typing import NDArray
 
 from modelwright.core.version import Role
 
+ROWS_OF_REQUEST = "#row"
+"""The output of a graph's node (INT64 [rows]) that says which rows of the request it answered, where not all."""
+
+
+def node_model(model: str, node: str) -> str:
+    """Under what name the answers of a graph's node are on record."""
+    return f"{model}/{node}"
+
+
+def graph_of(model: str) -> str:
+    """The model whose ground truth counts for a recorded name: of a node, its graph."""
+    return model.partition("/")[0]
+
 
 @dataclass(slots=True)  # not frozen: one is made for each request, and a frozen one takes six times as long
 class PredictionRecord:
     """One answered (or failed) request by one version.
 
+    A node of a graph has one beside its graph's, in the role ``node``, without inputs (:func:`node_model`).
     Times are Unix seconds (UTC); ``duration`` is seconds in the runner. ``status`` is ``ok`` or an error code.
     ``inputs``/``outputs`` map tensor names to arrays whose first axis has ``rows`` entries.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["champion", "canary", "shadow", "pinned"]
+Role = Literal["champion", "canary", "shadow", "pinned", "node"]
+"""In what part a version answered; ``node`` is a part of a graph, on record beside the graph's own answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core import package_codec as codec
+from modelwright.core.graph import GRAPH_ROUTE
 from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
@@ -83,7 +84,7 @@ def build(
         framework=conversion.framework,
         framework_version=conversion.framework_version,
         model_class=conversion.model_class,
-        route="onnx" if conversion.native is None else NATIVE_ROUTE,
+        route=_route(conversion),
         created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         source_sha256=source_sha256 or notes.pop("source_sha256", ""),
@@ -114,8 +115,16 @@ def build(
     return codec.assemble(name, files)
 
 
+def _route(conversion: Conversion) -> str:
+    if conversion.graph is not None:
+        return GRAPH_ROUTE
+    return "onnx" if conversion.native is None else NATIVE_ROUTE
+
+
 def _model_files(conversion: Conversion, *, idempotent: bool) -> dict[str, bytes]:
     """The graph, or the files of a model that runs as code with ``native.json``."""
+    if conversion.graph is not None:
+        return {**conversion.files, codec.GRAPH: codec.graph_json(conversion.graph)}
     native = conversion.native
     if native is None:
         return {codec.MODEL: conversion.onnx}

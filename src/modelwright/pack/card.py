@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from modelwright.core.graph import GRAPH_ROUTE, Graph
 from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Parity
 from modelwright.core.signature import Reference, Signature
@@ -55,7 +56,7 @@ def card(
         _summary(description, signature, conversion.parity),
         _what(description, signature, evidence),
         _evaluation(evidence),
-        _parity(conversion.parity, description),
+        _parity(conversion.parity, description) if conversion.graph is None else _members(conversion.graph),
         _data(description, examples, profile, evidence),
         _features(signature),
         _limits(signature, evidence),
@@ -82,7 +83,10 @@ def _summary(description: Description, signature: Signature, parity: Parity | No
     count = len(signature.features)
     source = f" from {count} column{'' if count == 1 else 's'}" if count else ""
     made = f"{description.model_class} of {description.framework} {description.framework_version}".strip()
-    if description.route == NATIVE_ROUTE:
+    made = description.model_class if description.route == GRAPH_ROUTE else made
+    if description.route == GRAPH_ROUTE:
+        proof = "Its models are packages of their own inside this one."
+    elif description.route == NATIVE_ROUTE:
         proof = "It runs as its own code, in a jailed process."
         if parity is not None:
             proof += f" Opened again there, it answered the {parity.rows} example rows as before."
@@ -130,6 +134,11 @@ def _evaluation(evidence: Mapping[str, Any]) -> str:
         return f"## Evaluation\n\n{NOT_PROVIDED}. `modelwright check` measures it on labelled rows."
     lines = [f"| {_cell(name)} | {value:.6g} |" for name, value in sorted(metrics.items())]
     return "## Evaluation\n\n| metric | value |\n|---|---|\n" + "\n".join(lines)
+
+
+def _members(graph: Graph) -> str:
+    lines = [f"| {name} | {_cell(one.source)} | `{one.digest[:12]}` |" for name, one in graph.models]
+    return "## Models\n\n| node | from | digest |\n|---|---|---|\n" + "\n".join(lines)
 
 
 def _parity(parity: Parity | None, description: Description) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from modelwright.core.graph import Graph
 from modelwright.core.native import Isolation, Native
 from modelwright.core.package import Parity
 from modelwright.core.signature import Signature
@@ -26,7 +27,8 @@ class Conversion:
     the package to content). ``inputs`` are the examples as its feeds and ``outputs`` the *packed* model's answers to
     them; ``parity`` compares those with the original model's own. ``environment`` lists the distributions the model
     came from as {"name", "version", "record_sha256"}. ``notes["route"]`` says why it runs as it does.
-    ``row_independent``: see :class:`~modelwright.core.package.Description`.
+    ``row_independent``: see :class:`~modelwright.core.package.Description`. Of several
+    models that answer as one, ``graph`` says how, and ``files`` are their packages.
     """
 
     onnx: bytes
@@ -42,6 +44,7 @@ class Conversion:
     row_independent: bool = False
     native: Native | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    graph: Graph | None = None
 
 
 class Framework(Protocol):

@@ -67,6 +67,8 @@ class PredictionLog(Protocol):
         Columns: ``prediction_id``, ``row``, ``version``, ``role``, ``event_time``, ``received_at``, ``duration``,
         ``status``, ``input.<feature>`` ..., ``output.<tensor>`` or ``output.<tensor>.<class or index>`` ...,
         ``truth`` (float64 or object; missing where unknown), ``truth_at`` (NaN where unknown).
+
+        ``model`` may be a graph's node (``graph/node``): ``row`` is the row of the graph's request, whose truth it has.
         """
         ...
 

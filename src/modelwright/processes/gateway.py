@@ -30,6 +30,7 @@ from modelwright import settings as settings_module
 from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
+from modelwright.adapters.runners.graph import GraphRunners
 from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.core.errors import BadInputError, ModelwrightError, UnavailableError
 from modelwright.interfaces.http import infer, tensors
@@ -92,10 +93,12 @@ class Gateway:
         self._runs = ThreadPoolExecutor(self._cores, thread_name_prefix="run")
         self._plane = Plane(
             self._sink,
-            RoutedRunners(
-                instances=settings.native_instances,
-                memory_bytes=settings.native_memory_bytes,
-                isolation=settings.native_isolation,
+            GraphRunners(
+                RoutedRunners(
+                    instances=settings.native_instances,
+                    memory_bytes=settings.native_memory_bytes,
+                    isolation=settings.native_isolation,
+                )
             ),
             cache=ResponseCache(settings.cache_bytes, settings.cache_models) if settings.cache_bytes else None,
             budget=Budget(settings.memory_budget, settings.pinned, settings.threads, self._cores),

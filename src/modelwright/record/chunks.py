@@ -88,7 +88,8 @@ class Chunk:
     def counted(self) -> dict[str, int]:
         """Requests and predicted rows, as :meth:`modelwright.record.log.DuckLog.counts` names them."""
         columns = self.columns
-        request, predicted = columns["row"] == 0, columns["row"] < columns["rows"]
+        own = columns["role"] != "node"  # what a graph's nodes did is no request
+        request, predicted = own & (columns["row"] == 0), own & (columns["row"] < columns["rows"])
         shadow, answered = columns["role"] == "shadow", columns["status"] == "ok"
         return {
             "requests": int((request & ~shadow).sum()),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.core.prediction import ROWS_OF_REQUEST
 from modelwright.core.signature import Signature
 from modelwright.core.table import Column, Table
 from modelwright.features.columns import input_columns, output_columns
@@ -32,9 +33,12 @@ def joined_table(chunks: Sequence[Chunk], truths: Sequence[Columns], signature: 
 
 def _named(chunk: Chunk, signature: Signature) -> Columns:
     inputs = input_columns(signature, tensors(chunk, "in"))
-    outputs = output_columns(signature, tensors(chunk, "out"))
+    given = tensors(chunk, "out")
+    rows = given.pop(ROWS_OF_REQUEST, chunk.columns["row"])
+    outputs = output_columns(signature, given)
     return (
         {name: chunk.columns[name] for name in (*_SHOWN, "sequence")}
+        | {"row": rows}
         | {f"input.{name}": column for name, column in inputs.items()}
         | {f"output.{name}": column for name, column in outputs.items()}
     )

@@ -23,6 +23,7 @@ import numpy as np
 
 from modelwright.core.errors import BadInputError, NotFoundError
 from modelwright.core.finding import Window
+from modelwright.core.prediction import graph_of
 from modelwright.core.signature import Signature
 from modelwright.core.table import Table
 from modelwright.ports.record import ArmCount
@@ -84,6 +85,8 @@ class DuckLog:
     ) -> Table:
         """One row per predicted row with the latest truth; columns as the port says. No row when nothing matches.
 
+        ``model`` may be a graph's node (``graph/node``): its truth is the graph's.
+
         ``window`` is over event time. ``truth_at`` is the truth's event time. ``truth`` is float64, or text when any
         truth among the rows is text.
         """
@@ -92,7 +95,7 @@ class DuckLog:
         def work() -> tuple[list[Chunk], list[Columns]]:
             stored = self._compacted_chunks(model, wanted)
             raw = (wanted.of(chunk) for chunk in self._raw_chunks(model))
-            return [*stored, *raw], self._truths(model)
+            return [*stored, *raw], self._truths(graph_of(model))
 
         chunks, truths = self._consistently(work)
         return joined_table([chunk for chunk in chunks if len(chunk.columns["row"])], truths, signature)

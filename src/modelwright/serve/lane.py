@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import InternalError, ModelwrightError
 from modelwright.ports.runner import Feeds, Outcome
+from modelwright.ports.trace import Traced
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.load import Loaded
 from modelwright.serve.route import LiveArm
@@ -271,7 +272,10 @@ def apart(tickets: Sequence[Ticket], outputs: Mapping[str, NDArray[Any]]) -> lis
     start = 0
     for ticket in tickets:
         end = start + ticket.rows
-        outcomes.append({name: tensor[start:end] for name, tensor in outputs.items()})
+        if isinstance(outputs, Traced):
+            outcomes.append(outputs.part(start, end))
+        else:
+            outcomes.append({name: tensor[start:end] for name, tensor in outputs.items()})
         start = end
     return outcomes
 

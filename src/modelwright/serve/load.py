@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from modelwright.core.package import Golden, Package
 from modelwright.core.package_codec import golden_tensors
 from modelwright.core.signature import Signature
 from modelwright.ports.runner import Remote, Runner, RunnerLoader
+from modelwright.ports.trace import TracingRunner
 from modelwright.serve.pace import Pace
 from modelwright.serve.policy import ValuePolicy
 from modelwright.serve.validate import InputCheck
@@ -82,12 +83,12 @@ class Loaded:
         self.in_flight = self.memory_bytes = self.returned_bytes = 0
         self.used = 0.0
         self.runner = runner
-        self.run: Run = _absent if runner is None else runner.run
+        self.run: Run = _absent if runner is None else _run_of(package, runner)
         self.remote: Remote | None = None if runner is None else runner.remote
 
     def take(self, proved: Proved) -> None:
         """Hold a runner."""
-        self.runner, self.run, self.pace = proved.runner, proved.runner.run, proved.pace
+        self.runner, self.run, self.pace = proved.runner, _run_of(self.package, proved.runner), proved.pace
         self.remote = proved.runner.remote
         self.batched, self.memory_bytes = proved.batched and self.check.batched, proved.memory_bytes
 
@@ -104,6 +105,10 @@ class Loaded:
         self.returned_bytes = returned_bytes
         if 0 < freed_bytes < self.memory_bytes:
             self.memory_bytes = freed_bytes
+
+
+def _run_of(package: Package, runner: Runner) -> Run:
+    return runner.run if package.graph is None else cast("TracingRunner", runner).run_traced
 
 
 def _absent(_feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
-from modelwright.core.prediction import PredictionRecord, Record
+from modelwright.core.prediction import ROWS_OF_REQUEST, PredictionRecord, Record, node_model
 from modelwright.core.version import RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
 from modelwright.ports.runner import Outcome, RunnerLoader, Watch
+from modelwright.ports.trace import Trace, Traced
 from modelwright.serve.cache import ResponseCache
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import RUN_SECONDS, Driver, Offload
@@ -273,15 +274,25 @@ class Plane:
             self._reuse.settle(ticket, outcome, seconds)
         if isinstance(outcome, ModelwrightError):
             self._record(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
+            if "node" in outcome.details:
+                failed = Trace(str(outcome.details["node"]), ticket.rows, {}, seconds, outcome.code)
+                self._record_nodes(arm, call, (failed,))
             if arm.role != "canary" or not self._stand_in(ticket):
                 ticket.done(outcome)
             return
         self._record(arm, call, sent, outcome, ticket.rows, seconds, "ok")
+        warnings = ticket.warnings
+        if isinstance(outcome, Traced):
+            self._record_nodes(arm, call, outcome.traces)
+            warnings += outcome.notes
         if call.outputs is not None:
             outcome = {name: outcome[name] for name in call.outputs}
-        signature, identity, warnings = arm.loaded.signature, call.prediction_id, ticket.warnings
-        for warning in warnings if arm.role != "shadow" else ():
-            self.tally.warn(arm.model, warning)
+        signature, identity = arm.loaded.signature, call.prediction_id
+        if arm.role != "shadow":
+            for warning in ticket.warnings:
+                self.tally.warn(arm.model, warning)
+            for note in warnings[len(ticket.warnings) :]:
+                self.tally.fall_back(arm.model, note)
         ticket.done(
             Answer(arm.model, arm.version, arm.role, identity, outcome, ticket.rows, seconds, signature, warnings)
         )
@@ -342,6 +353,30 @@ class Plane:
                 _by_row(outputs, rows),
             )
         )
+
+    def _record_nodes(self, arm: LiveArm, call: PredictCall, traces: Sequence[Trace]) -> None:
+        """A record for each node of a graph, under the graph's name and its own."""
+        event_time = call.received_at if call.event_time is None else call.event_time
+        for trace in traces:
+            outputs = _by_row(trace.outputs, trace.count)
+            if trace.rows is not None:
+                outputs = {**outputs, ROWS_OF_REQUEST: trace.rows}
+            self._sink.append(
+                PredictionRecord(
+                    node_model(arm.model, trace.node),
+                    arm.version,
+                    "node",
+                    call.prediction_id,
+                    event_time,
+                    call.received_at,
+                    trace.duration,
+                    call.actor,
+                    trace.status,
+                    trace.count,
+                    {},
+                    outputs,
+                )
+            )
 
     def _close_idle(self) -> None:
         busy = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from modelwright.core.errors import ModelwrightError
 from modelwright.ports.runner import Outcome
+from modelwright.ports.trace import Traced
 from modelwright.serve.cache import ResponseCache, key_of
 from modelwright.serve.lane import Ticket
 from modelwright.serve.tally import Tally
@@ -73,10 +74,12 @@ class Reuse:
         if isinstance(outcome, ModelwrightError):
             self._run_apart(followers)
             return
-        self.cache.put(key, outcome)
+        notes = outcome.notes if isinstance(outcome, Traced) else ()
+        if not notes:  # what a fallback answered may be answered better the next time
+            self.cache.put(key, outcome)
         for follower in followers:
             follower.arm.loaded.in_flight -= 1
-            self._give(follower, dict(outcome), seconds)
+            self._give(follower, Traced(outcome, (), notes) if notes else dict(outcome), seconds)
 
     def sweep(self) -> None:
         """Let those run by themselves who wait for a request whose caller has gone."""

@@ -9,6 +9,7 @@ from modelwright.serve.statistics import Statistics
 
 ROWS, RUNS, SHED = "modelwright_predictions", "modelwright_runs", "modelwright_shed_requests"
 WARNINGS = "modelwright_input_warnings"
+FALLBACKS = "modelwright_fallbacks"
 RUNNER_RESTARTS, KILLS = "modelwright_runner_restarts", "modelwright_runner_kills"
 QUARANTINED = "modelwright_quarantined_requests"
 LOADS, REUSED = "modelwright_model_loads", "modelwright_cached_requests"
@@ -63,6 +64,11 @@ class Tally:
         """Count a request with a value that the model has not seen."""
         self._add((WARNINGS, model, warning), 1)
 
+    def fall_back(self, model: str, note: str) -> None:
+        """Count a request that a fallback inside a graph answered; ``note`` is ``fallback NODE REASON``."""
+        _, node, reason = note.split(" ")
+        self._add((FALLBACKS, model, node, reason), 1)
+
     def restart(self, model: str) -> None:
         """Count a process that was started again."""
         self._add((RUNNER_RESTARTS, model), 1)
@@ -105,6 +111,11 @@ class Tally:
     def warnings(self) -> Mapping[Key, int]:
         """Requests with values that the model has not seen, by (model, what and feature)."""
         return self._of(WARNINGS)
+
+    @property
+    def fallbacks(self) -> Mapping[Key, int]:
+        """Requests that a fallback answered, by (model, node, reason)."""
+        return self._of(FALLBACKS)
 
     @property
     def shed(self) -> Mapping[Key, int]:

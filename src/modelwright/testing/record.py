@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, NotFoundError
 from modelwright.core.finding import Window
-from modelwright.core.prediction import GapRecord, PredictionRecord, Record, TruthRecord
+from modelwright.core.prediction import ROWS_OF_REQUEST, GapRecord, PredictionRecord, Record, TruthRecord, graph_of
 from modelwright.core.signature import Signature
 from modelwright.core.table import Table
 from modelwright.features.columns import input_columns, output_columns
@@ -91,10 +91,10 @@ class InMemoryLog:
         ]
         rows: dict[tuple[str, int, str, str], dict[str, Any]] = {}
         for record in sorted(wanted, key=lambda record: record.received_at):
-            for row, values in enumerate(_rows(record, signature)):
-                rows.setdefault((record.prediction_id, row, record.version, record.role), values)
+            for values in _rows(record, signature):
+                rows.setdefault((record.prediction_id, values["row"], record.version, record.role), values)
         ordered = sorted(rows.values(), key=lambda values: (values["event_time"], values["received_at"]))
-        truths = self._latest_truths(model)
+        truths = self._latest_truths(graph_of(model))
         return Table(_columns(ordered) | _truth(ordered, truths))
 
     def arms(self, model: str, *, since: float) -> Sequence[ArmCount]:
@@ -119,7 +119,7 @@ class InMemoryLog:
     def counts(self) -> dict[str, int]:
         """As the port says."""
         records = [record for sink in self._sinks for record in sink.records]
-        asked = [r for r in records if isinstance(r, PredictionRecord) and r.role != "shadow"]
+        asked = [r for r in records if isinstance(r, PredictionRecord) and r.role not in {"shadow", "node"}]
         ids = {(r.model, r.prediction_id) for r in records if isinstance(r, PredictionRecord)}
         told = [(r.model, r.prediction_id) for r in records if isinstance(r, TruthRecord)]
         return {
@@ -154,13 +154,18 @@ class InMemoryLog:
 
 
 def _rows(record: PredictionRecord, signature: Signature) -> list[dict[str, Any]]:
+    given = dict(record.outputs)
+    places = given.pop(ROWS_OF_REQUEST, np.arange(record.rows))
     inputs = input_columns(signature, record.inputs)
-    outputs = output_columns(signature, record.outputs)
+    outputs = output_columns(signature, given)
     values: Mapping[str, NDArray[Any]] = {f"input.{name}": column for name, column in inputs.items()} | {
         f"output.{name}": column for name, column in outputs.items()
     }
     meta = {name: getattr(record, name) for name in _SHOWN if name != "row"}
-    return [meta | {"row": row} | {name: column[row] for name, column in values.items()} for row in range(record.rows)]
+    return [
+        meta | {"row": int(place)} | {name: column[row] for name, column in values.items()}
+        for row, place in enumerate(places)
+    ]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.finding import Window
-from modelwright.core.prediction import GapRecord, PredictionRecord, Record, TruthRecord
+from modelwright.core.prediction import ROWS_OF_REQUEST, GapRecord, PredictionRecord, Record, TruthRecord
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.ports.record import ArmCount, PredictionLog, RecordSink
@@ -235,6 +235,17 @@ class PredictionLogConformance:
             ArmCount("1", "champion", 1, 1, 0.5, 0.5),
             ArmCount("2", "canary", 1, 0, 0.5, 0.5),
         ]
+
+    def test_a_graphs_nodes_are_kept_apart_and_their_rows_have_the_graphs_truth(self, recording: Recording) -> None:
+        """A node that answered the second row alone has the truth of the second row, and counts as no request."""
+        node = prediction("a", model="m/one", role="node")
+        node.outputs = {**node.outputs, ROWS_OF_REQUEST: np.array([1])}
+        write(recording, prediction("a", rows=2), node, truth("a", 0, 1))
+        told = recording.log.joined("m/one", signature=SIGNATURE)
+        assert (told["row"].tolist(), told["truth"].tolist(), told["role"].tolist()) == ([1], [1], ["node"])
+        assert [name for name in told.names if ROWS_OF_REQUEST in name] == []
+        assert len(self.joined(recording)) == 2
+        assert recording.log.counts().items() >= {"requests": 1, "predictions": 2, "unknown_truths": 0}.items()
 
     def test_export_writes_the_joined_rows(self, recording: Recording, tmp_path: Path) -> None:
         """As many as joined gives."""

@@ -12,9 +12,10 @@ from modelwright.core.names import require_model_name
 from modelwright.core.native import Isolation
 from modelwright.core.signature import Action, InputPolicy
 from modelwright.interfaces.cli.output import FINDINGS, counted, json_option, print_json, print_table, working
-from modelwright.interfaces.cli.session import existing, existing_file, existing_model
+from modelwright.interfaces.cli.session import current_settings, existing, existing_file, existing_model
 
 if TYPE_CHECKING:
+    from modelwright.core.graph import Graph
     from modelwright.core.package import Package
     from modelwright.ports.framework import Route
 
@@ -57,7 +58,7 @@ def pack(
     output: str | None,
     as_json: bool,
 ) -> None:
-    """Pack a model file into a portable, verifiable package.
+    """Pack a model file, or several that answer as one (.graph.yaml), into a portable, verifiable package.
 
     A .joblib or .pkl file is opened only in a jailed process. It is converted to ONNX where that works and gives
     the same answers; else it is packed as it is, to run in a jailed process. A .py file that defines
@@ -69,7 +70,7 @@ def pack(
     require_model_name(name)
     with working(f"Packing {artifact} ...", quiet=as_json):
         package = local.pack_file(
-            wiring.workbench(),
+            wiring.workbench(current_settings()),
             existing_model(artifact),
             name=name,
             data=existing_file(data, "data file") if data else None,
@@ -178,6 +179,7 @@ def summary(package: Package) -> dict[str, Any]:
         "native": asdict(package.native) if package.native else None,
         "environment": _environment(package),
         "parity": asdict(package.parity) if package.parity else None,
+        "graph": asdict(package.graph) if package.graph else None,
         "files": {name: asdict(entry) for name, entry in package.manifest.files.items()},
     }
 
@@ -199,7 +201,9 @@ def show_summary(package: Package, where: str) -> None:
         locked = [f"{row['name']} {row['version']}" for row in _environment(package)]
         click.echo(f"  needs    Python {made.python}{''.join(f', {row}' for row in locked)}")
     parity = package.parity
-    if parity is None:
+    if package.graph is not None:
+        click.echo("  parity   of each model in its own package: nodes/NAME/parity.json")
+    elif parity is None:
         came = "the graph was packed as it came" if native is None else "there is no other model to compare it with"
         click.echo(f"  parity   no certificate: {came}")
     else:
@@ -209,6 +213,8 @@ def show_summary(package: Package, where: str) -> None:
             f"(allowed {parity.tolerance:.2g}), {counted(parity.label_flips, 'label flip')}"
         )
     click.echo()
+    if package.graph is not None:
+        _show_graph(package.graph)
     tensors = [["in", t.name, t.datatype, list(t.shape)] for t in package.signature.inputs]
     tensors += [["out", t.name, t.datatype, list(t.shape)] for t in package.signature.outputs]
     print_table("Signature", ["", "tensor", "datatype", "shape"], tensors)
@@ -216,6 +222,14 @@ def show_summary(package: Package, where: str) -> None:
     print_table(
         "Files", ["file", "bytes", "sha256"], [[n, e.size, e.sha256[:16]] for n, e in package.manifest.files.items()]
     )
+
+
+def _show_graph(graph: Graph) -> None:
+    """The nodes, from the one that answers downwards."""
+    rows = [[name, graph.nodes[name].kind, graph.nodes[name].says] for name in graph.under(graph.answer)]
+    rows += [[name, node.kind, node.says] for name, node in graph.nodes.items() if name not in {row[0] for row in rows}]
+    print_table(f"Graph: {graph.answer} answers", ["node", "kind", "what it does"], rows)
+    click.echo()
 
 
 def _environment(package: Package) -> tuple[dict[str, str], ...]:

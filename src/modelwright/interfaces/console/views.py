@@ -13,6 +13,7 @@ from modelwright.core.finding import WatchReport
 from modelwright.core.package import Package
 from modelwright.core.version import Route, Version
 from modelwright.interfaces.console import figures
+from modelwright.interfaces.console.drawing import drawing, in_words
 from modelwright.ports.platform import Platform
 from modelwright.ports.record import ArmCount
 
@@ -162,6 +163,7 @@ def model_page(platform: Platform, model: str, *, metric: str = "") -> dict[str,
         "model": model,
         "champion": next((version for version in versions if version.number == champion), None),
         "versions": versions[::-1],
+        "graph": drawn_graph(platform, next((v for v in versions if v.number == champion), versions[-1])),
         "aliases": dict(platform.versions.aliases(model)),
         "health": health(route, live, report),
         "live": live_totals(live),
@@ -186,6 +188,18 @@ def model_page(platform: Platform, model: str, *, metric: str = "") -> dict[str,
     }
 
 
+def drawn_graph(platform: Platform, version: Version) -> dict[str, Any] | None:
+    """Drawing and words of a version that is a graph; None of any other, and of one that cannot be read."""
+    try:
+        graph = package_codec.load(version.digest, platform.blobs.get).graph
+    except ModelwrightError:
+        return None
+    if graph is None:
+        return None
+    title = f"The graph of {version.model} version {version.number}"
+    return {"svg": drawing(graph, title=title), "words": in_words(graph), "answer": graph.answer, "version": version}
+
+
 def version_page(platform: Platform, model: str, reference: str) -> dict[str, Any]:
     """Card, signature, verdict, certificate and lineage of one version.
 
@@ -206,6 +220,7 @@ def version_page(platform: Platform, model: str, reference: str) -> dict[str, An
         "model": model,
         "version": version,
         "package": package,
+        "graph": drawn_graph(platform, version),
         "broken": broken,
         "card": card,
         "aliases": sorted(name for name, number in aliases.items() if number == version.number),

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright import wiring
-from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.adapters.stores.package_files import open_path, write_directory, write_zip
 from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
@@ -74,7 +73,7 @@ class PackedModel:
             policy refuses. What the policy only reports is a Python warning.
         """
         if self._runner is None:
-            self._runner = RoutedRunners().load(self.package)
+            self._runner = wiring.runners().load(self.package)
         signature = self.package.signature
         feeds, _ = InputCheck(self.name, signature).check(*self._tensors(rows))
         policy = ValuePolicy(self.name, signature)

@@ -9,6 +9,7 @@ from typing import Protocol
 from modelwright.interfaces.http.exposition import Family, render
 from modelwright.ports.counters import RESTARTS, Counters, Key, Part, Slots, added
 from modelwright.serve.tally import (
+    FALLBACKS,
     KILLS,
     LOADS,
     QUARANTINED,
@@ -31,6 +32,7 @@ _COUNTERS = (
     (ROWS, "Predicted rows.", ("model", "version", "role", "status")),
     (RUNS, "Runs by the requests in them, up to the next power of two.", ("model", "requests")),
     (WARNINGS, "Requests with values that the model has not seen.", ("model", "warning")),
+    (FALLBACKS, "Requests that a fallback inside a graph answered.", ("model", "node", "reason")),
     (SHED, "Requests that were not run, by reason.", ("model", "reason")),
     (ERRORS, "Refused or failed requests.", ("code",)),
     (SWAPS, "Routing tables put in force.", ()),
