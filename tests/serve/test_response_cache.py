@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelwright.serve.cache import ENTRY_BYTES, EVERY, ResponseCache, key_of
@@ -35,17 +35,20 @@ def same(one, other):
     )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(tensors(), tensors())
 def test_two_requests_have_one_key_if_and_only_if_their_tensors_are_the_same(one, other):
     assert (key_of("d", "ada", one) == key_of("d", "ada", other)) is same(one, other)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(tensors())
 def test_another_version_or_caller_has_another_key(feeds):
     keys = {key_of(digest, actor, feeds) for digest in ("d", "da") for actor in ("a", "da", "ada")}
     assert len(keys) == 6
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(tensors())
 def test_the_key_does_not_depend_on_the_order_or_layout_in_memory(feeds):
     turned = {name: np.asfortranarray(feeds[name]) for name in reversed(feeds)}
