@@ -86,7 +86,7 @@ def supervisor(folder: Path, times: int, targets: Targets) -> None:
 
 async def stopped(folder: Path, targets: Targets) -> None:
     """A9: SIGTERM under load, with a model that runs as code and takes half a second."""
-    with serving(folder, coded("coded", seconds=0.5), secrets(), native_instances=2) as gateway:
+    with serving(folder, coded("coded", seconds=0.5), secrets(), native_instances=2, queue_seconds=5) as gateway:
         outcomes: list[tuple[float, str]] = []
         turns = itertools.cycle(("coded", "secrets"))
 
