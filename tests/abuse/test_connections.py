@@ -202,7 +202,7 @@ def test_e9_a_hundred_strange_requests_leave_less_than_a_mebibyte(tmp_path, kind
 
 @pytest.fixture(params=["ONNX", "native"])
 def cold(request, tmp_path, heavy_package):
-    """A folder of two models of which one fits, and the budget; each answers 7 x secret + 13, or 2 x its number."""
+    """A folder of two models, whether they run as code, and a budget that one of them fits into."""
     folder = tmp_path / "models"
     folder.mkdir()
     for name in "ab":
@@ -238,7 +238,8 @@ def test_e3_a_herd_of_connections_for_a_model_that_is_not_in_memory_loads_it_onc
         assert await asyncio.to_thread(gateway.settled)
         return kinds, await loads(gateway) - before, lines.opened
 
-    gateway = Gateway(tmp_path / "home", ["--models", folder, "--no-auth"], {"memory_budget": budget})
+    patient = {"memory_budget": budget, "max_connections": 2048, "queue_seconds": 30}
+    gateway = Gateway(tmp_path / "home", ["--models", folder, "--no-auth"], patient)
     try:
         gateway.wait_ready()
         kinds, loaded, opened = play(story(gateway))
@@ -247,4 +248,4 @@ def test_e3_a_herd_of_connections_for_a_model_that_is_not_in_memory_loads_it_onc
     assert opened == 1200
     assert loaded == 1
     assert set(kinds) <= {"good", "refused"}
-    assert kinds.count("good") >= 900  # the others came when as many as may be connected were
+    assert kinds.count("good") >= 1000
