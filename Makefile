@@ -39,7 +39,7 @@ FUZZED := $(addprefix tests/,interfaces/http interfaces/grpc interfaces/control 
 fuzz: $(STAMP) ## Search for input that breaks a parser, for many minutes
 	@$(BIN)/pytest $(FUZZED) -m hypothesis --hypothesis-profile=long --timeout=7200
 
-abuse: $(STAMP) ## Overload, leaks, rolling updates, mixed secrets: long runs against their targets (about 15 minutes)
+abuse: $(STAMP) ## Overload, leaks, deaths, evil models, rolling updates, mixed secrets: long runs against their targets (about 25 minutes)
 	@failed=0; for script in benchmarks/abuse_*.py; do echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $$failed
 
 bench: $(STAMP) ## Rerun the measured claims (prints tables)

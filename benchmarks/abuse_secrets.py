@@ -3,18 +3,21 @@
     python benchmarks/abuse_secrets.py
 
 Shapes vary, requests run together, clients leave in the middle, allow too little time, or send what cannot be answered.
+Then the same with a model that runs as code in two processes, one of which is killed now and then.
 Exit 1: a target is missed.
 """
 
 import argparse
 import asyncio
+import os
 import random
+import signal
 import tempfile
 from pathlib import Path
 
-from kit.burden import secrets, slow
+from kit.burden import coded, secrets, slow
 from kit.figures import machine
-from kit.gateways import Gateway, Registry
+from kit.gateways import Gateway, Registry, token_of
 from kit.load import Lines, Secretive
 from kit.targets import Targets, play
 
@@ -22,7 +25,28 @@ CLIENTS = 64
 
 
 async def mix(gateway: Gateway, count: int, targets: Targets) -> None:
-    client, lines = Secretive(("secrets", "together"), ("red", "blue"), random.Random(7)), Lines(gateway.port)
+    """Two models that the gateway runs itself."""
+    client = Secretive(("secrets", "together"), ("red", "blue"), random.Random(7))
+    await ask(client, gateway, count)
+    judge(client, count, targets)
+
+
+async def mix_killed(gateway: Gateway, count: int, targets: Targets) -> None:
+    """A model that runs as code."""
+    client, choice = Secretive(("coded",), ("red", "blue"), random.Random(7)), random.Random(8)
+    load = asyncio.create_task(ask(client, gateway, count))
+    while not load.done():
+        await asyncio.sleep(2 + choice.random())
+        if processes := gateway.children:
+            os.kill(choice.choice(processes), signal.SIGKILL)
+    await load
+    print(f"  {await asyncio.to_thread(gateway.metric, 'modelwright_runner_kills', token_of('red')):.0f} kills")
+    judge(client, count, targets)
+
+
+async def ask(client: Secretive, gateway: Gateway, count: int) -> None:
+    """All requests, by so many clients at once."""
+    lines = Lines(gateway.port)
 
     async def run() -> None:
         for _ in range(count // CLIENTS):
@@ -30,6 +54,10 @@ async def mix(gateway: Gateway, count: int, targets: Targets) -> None:
 
     await asyncio.gather(*(run() for _ in range(CLIENTS)))
     lines.close()
+
+
+def judge(client: Secretive, count: int, targets: Targets) -> None:
+    """What came back."""
     print(f"  {', '.join(f'{number:,} {kind}' for kind, number in client.count.most_common())}")
     targets.at_least("requests", client.count.total(), count - CLIENTS, "")
     targets.at_most("answers with anything of another request", len(client.wrong), 0, "")
@@ -38,7 +66,7 @@ async def mix(gateway: Gateway, count: int, targets: Targets) -> None:
         sum(
             number
             for kind, number in client.count.items()
-            if kind in {"failed", "gave-up"} or kind.startswith("status")
+            if kind in {"failed", "gave-up"} or kind.startswith("status-5")
         ),
         0,
         "",
@@ -53,11 +81,13 @@ def main() -> int:
     given = parser.parse_args()
     machine()
     targets = Targets()
-    with tempfile.TemporaryDirectory() as folder:
-        registry = Registry(Path(folder), ("red", "blue"))
-        registry.publish(secrets(), slow("together", fixed=0.002, per_row=0.0002, row_independent=True))
-        with registry.serving() as gateway:
-            play(mix(gateway, given.requests, targets))
+    together = slow("together", fixed=0.002, per_row=0.0002, row_independent=True)
+    for story, packages in ((mix, (secrets(), together)), (mix_killed, (coded("coded"),))):
+        with tempfile.TemporaryDirectory() as folder:
+            registry = Registry(Path(folder), ("red", "blue"))
+            registry.publish(*packages)
+            with registry.serving(native_instances=2) as gateway:
+                play(story(gateway, given.requests, targets))
     return targets.verdict()
 
 

@@ -104,6 +104,13 @@ def coded(name: str, *, idempotent: bool = True, isolation: Isolation = "strict"
 
     A first secret below zero makes it misbehave: see :data:`SEGMENTATION_FAULT` and those after it.
     """
+    return running(name, _CODE.replace("SECONDS", str(seconds)), idempotent=idempotent, isolation=isolation)
+
+
+def running(
+    name: str, code: str, *, idempotent: bool = True, isolation: Isolation = "strict", **modules: bytes
+) -> Package:
+    """The same by any code that answers as it should; ``modules`` are files that lie beside it."""
     signature = Signature((TensorSpec("secret", "INT64", (-1, 1)),), (TensorSpec("answer", "INT64", (-1, 1)),))
     described = Description(
         name, "python", "3.11", "model.py", "native", "2026-01-01T00:00:00Z", "3.11", row_independent=True
@@ -114,7 +121,8 @@ def coded(name: str, *, idempotent: bool = True, isolation: Isolation = "strict"
         "signature.json": package_codec.signature_json(signature),
         "golden.json": package_codec.golden_json(golden),
         "native.json": package_codec.native_json(Native("python", "model.py", isolation, idempotent)),
-        "model.py": _CODE.replace("SECONDS", str(seconds)).encode(),
+        "model.py": code.encode(),
+        **{f"{module}.py": content for module, content in modules.items()},
     }
     return package_codec.assemble(name, files)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,16 +22,18 @@ from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 
 
 class Gateway:
-    """One running process."""
+    """One running process; ``before`` is a command that becomes it."""
 
-    def __init__(self, home: Path, arguments: Sequence[object], settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, home: Path, arguments: Sequence[object], settings: Mapping[str, object], before: Sequence[str] = ()
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         environment = {f"MODELWRIGHT_{name.upper()}": str(value) for name, value in settings.items()}
         self.log = home / "stderr"
         command = [sys.executable, "-m", "modelwright.processes.gateway", "--home", home, "--http", "127.0.0.1:0"]
         with self.log.open("ab") as errors:
             self.popen = subprocess.Popen(
-                [str(part) for part in (*command, *arguments)],
+                [str(part) for part in (*before, *command, *arguments)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -97,19 +100,24 @@ class Gateway:
         """Measure :attr:`peak` anew."""
         Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5")
 
-    def metric(self, name: str, token: str = "") -> float:
-        """The sum over a metric's series; asked over a connection of its own."""
+    def metric(self, name: str, token: str = "", label: str = "") -> float:
+        """The sum over a metric's series, those with ``label`` where it is given; over a connection of its own."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/metrics", headers=headers)
         with urllib.request.urlopen(request, timeout=20) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}(_total)?[ {{]", line))
+        series = [line for line in lines if re.match(rf"{name}(_total)?[ {{]", line) and label in line]
+        return sum(float(line.rpartition(" ")[2]) for line in series)
 
     def settled(self, token: str = "", seconds: float = 10) -> bool:
         """True once nothing is in flight and no connection is open but our own."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            open_ones = self.metric("modelwright_connections", token)
+            try:
+                open_ones = self.metric("modelwright_connections", token)
+            except urllib.error.HTTPError:  # so many are open that it takes no more
+                time.sleep(0.05)
+                continue
             if open_ones <= 1 and not self.metric("modelwright_in_flight_requests", token) - 1:
                 return True
             time.sleep(0.05)
@@ -121,14 +129,14 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *packages: Package, **settings: object) -> Iterator[Gateway]:
+def serving(folder: Path, *packages: Package, before: Sequence[str] = (), **settings: object) -> Iterator[Gateway]:
     """A gateway of these packages, without tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     arguments: list[object] = ["--no-auth"]
     for package in packages:
         write_zip(package, folder / f"{package.name}.mw")
         arguments += ["--package", folder / f"{package.name}.mw"]
-    gateway = Gateway(folder / "home", arguments, settings)
+    gateway = Gateway(folder / "home", arguments, settings, before)
     try:
         gateway.wait_ready()
         yield gateway

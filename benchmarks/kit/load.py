@@ -102,11 +102,14 @@ class Line(asyncio.Protocol):
 
 
 class Lines:
-    """Connections to one gateway; a new one is made when all are in use."""
+    """Connections to one gateway; a new one is made when all are in use.
+
+    ``opened`` counts those asked for, ``turned_down`` those that the system refused because nobody listens.
+    """
 
     def __init__(self, port: int) -> None:
         self._port, self._free = port, []
-        self.opened = 0
+        self.opened = self.turned_down = 0
 
     async def ask(self, request: bytes, patience: float = PATIENCE) -> Reply:
         """Send a request over a free connection; a client that gives up closes it."""
@@ -117,7 +120,8 @@ class Lines:
                 reply = await line.ask(request)
         except TimeoutError:
             reply = Reply(-1)
-        except OSError:
+        except OSError as error:
+            self.turned_down += isinstance(error, ConnectionRefusedError)
             reply = Reply(0)
         if line is not None:
             if reply.status > 0 and line.usable:
@@ -195,11 +199,15 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def infer(model: str, secret: int | Sequence[int], *headers: str, rows: int = 1) -> bytes:
-    """A prediction of one secret, or of several in ``rows`` rows."""
+def infer(model: str, secret: int | Sequence[int], *headers: str, rows: int = 1, name: str = "") -> bytes:
+    """A prediction of one secret, or of several in ``rows`` rows; ``name`` is its id, where it has one."""
     values = [secret] if isinstance(secret, int) else list(secret)
     tensor = {"name": "secret", "shape": [rows, len(values) // rows], "datatype": "INT64", "data": values}
-    return post(f"/v2/models/{model}/infer", json.dumps({"inputs": [tensor]}).encode(), *headers)
+    return post(
+        f"/v2/models/{model}/infer",
+        json.dumps({**({"id": name} if name else {}), "inputs": [tensor]}).encode(),
+        *headers,
+    )
 
 
 def kind_of(reply: Reply, expected: Sequence[int]) -> str:

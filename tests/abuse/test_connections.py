@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import socket
 import time
 
 import pytest
 
-from kit.burden import secrets, slow
-from kit.gateways import Registry, serving, token_of
-from kit.load import Lines, asker, infer, kind_of, new_secret, open_loop
+from kit.burden import coded, secrets, slow
+from kit.gateways import Gateway, Registry, serving, token_of
+from kit.load import Lines, asker, infer, kind_of, new_secret, open_loop, post
+from modelwright.adapters.stores.package_files import write_zip
 
 HEAD = b"POST /v2/models/secrets/infer HTTP/1.1\r\nHost: x\r\n"
 HALF_HEAD = HEAD + b"X-Slow: 1"
@@ -196,3 +198,54 @@ def test_e9_a_hundred_strange_requests_leave_less_than_a_mebibyte(tmp_path, kind
         growth = gateway.rss - before
         assert growth < count / 100
         assert gateway.cpu - cpu < count * 0.2
+
+
+@pytest.fixture(params=["ONNX", "native"])
+def cold(request, tmp_path, heavy_package):
+    """A folder of two models, whether they run as code, and a budget that one of them fits into."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in "ab":
+        package = coded(name) if request.param == "native" else heavy_package(name, 2.0, 100_000)
+        write_zip(package, folder / f"{name}.mw")
+    return folder, request.param == "native", 60_000_000 if request.param == "native" else 15_000_000
+
+
+def test_e3_a_herd_of_connections_for_a_model_that_is_not_in_memory_loads_it_once(play, cold, tmp_path):
+    folder, native, budget = cold
+
+    async def loads(gateway):
+        return await asyncio.to_thread(gateway.metric, "modelwright_model_loads", label='outcome="loaded"')
+
+    async def one(lines, model):
+        tensor = {"name": "X", "shape": [1, 1], "datatype": "FP32", "data": [3.0]}
+        secret = new_secret()
+        request = (
+            infer(model, secret)
+            if native
+            else post(f"/v2/models/{model}/infer", json.dumps({"inputs": [tensor]}).encode())
+        )
+        return kind_of(await lines.ask(request, 60), [7 * secret + 13] if native else [6.0])
+
+    async def story(gateway):
+        lines = Lines(gateway.port)
+        reply = await lines.ask(b"GET /v2/models/stats HTTP/1.1\r\nHost: x\r\n\r\n")
+        inside = {told["name"] for told in json.loads(reply.body)["model_stats"] if "memory_usage" in told}
+        (outside,) = {"a", "b"} - inside
+        before = await loads(gateway)
+        kinds = await asyncio.gather(*(one(lines, outside) for _ in range(1200)))
+        lines.close()
+        assert await asyncio.to_thread(gateway.settled)
+        return kinds, await loads(gateway) - before, lines.opened
+
+    patient = {"memory_budget": budget, "max_connections": 2048, "queue_seconds": 30}
+    gateway = Gateway(tmp_path / "home", ["--models", folder, "--no-auth"], patient)
+    try:
+        gateway.wait_ready()
+        kinds, loaded, opened = play(story(gateway))
+    finally:
+        assert gateway.stop() == 0
+    assert opened == 1200
+    assert loaded == 1
+    assert set(kinds) <= {"good", "refused"}
+    assert kinds.count("good") >= 1000

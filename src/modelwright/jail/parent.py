@@ -46,5 +46,6 @@ def environment(scratch: Path, more: Mapping[str, str] | None = None) -> dict[st
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pandas imports pyarrow where it is installed
     }
     return clean | dict(more or {})

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from modelwright.processes.child import RETIRE
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 10.0
-CALM_SECONDS = 10.0  # a child that lived this long starts again without waiting
+CALM_SECONDS = 10.0
 READY_SECONDS = 120.0  # what a successor has to load its models
 _log = logging.getLogger("modelwright.supervisor")
 
@@ -39,7 +39,7 @@ class Child:
 
     ``command(successor)`` is the command line of the next process; ``heard`` gets each line of its stdout; ``hopeless``
     says that no restart can help; ``gone`` is called after each process's end, ``died`` with the name where it is to be
-    started again.
+    started again. One that lived for ``calm_seconds`` starts again without waiting.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Child:
     hopeless: Callable[[int], bool] = field(default=lambda _status: False)
     gone: Callable[[], None] = field(default=lambda: None)
     died: Callable[[str], None] = field(default=lambda _name: None)
+    calm_seconds: float = CALM_SECONDS
     life: Life | None = None
     _lives: dict[Life, asyncio.Task[None]] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -64,13 +65,13 @@ class Child:
                 break
             if self.hopeless(status):
                 return 1
-            if time.monotonic() - started > CALM_SECONDS:
-                backoff = FIRST_BACKOFF
+            if time.monotonic() - started > self.calm_seconds:
+                backoff = 0.0
             _log.warning("child.died", extra={"child": self.name, "status": status, "again_in": backoff})
             self.died(self.name)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), backoff)
-            backoff = min(LAST_BACKOFF, 2 * backoff)
+            backoff = min(LAST_BACKOFF, 2 * backoff) or FIRST_BACKOFF
         return 0
 
     async def replace(self) -> bool:

@@ -70,6 +70,8 @@ def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[Predict, s
         )
     )
     require(held, request["isolation"])
+    if "sklearn" in sys.modules:  # a run calls many of its functions, and each looks at its arguments again
+        sys.modules["sklearn"].set_config(skip_parameter_validation=True)
     if "threadpoolctl" in sys.modules:  # with scikit-learn; no pool may stand before the jail closes around all
         sys.modules["threadpoolctl"].threadpool_limits(request["threads"])
     return open_model(native, files / native.file, signature), held.level
