@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.device import parse_devices
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
 
@@ -33,6 +34,11 @@ def _log_mode(text: str) -> str:
 def _isolation(text: str) -> str:
     if text not in {"off", "standard", "strict"}:
         raise ValueError("none of off, standard and strict")
+    return text
+
+
+def _device(text: str) -> str:
+    parse_devices(text)
     return text
 
 
@@ -167,6 +173,19 @@ SETTINGS: tuple[Setting, ...] = (
         "standard",
         "Jail that a model which runs as code holds at least: `off`, `standard` or `strict`; a package asks for more.",
     ),
+    Setting(
+        "device",
+        _device,
+        "auto",
+        "Devices that models run on, in the order in which they are tried: `auto`, or cpu, cuda, tensorrt, migraphx, "
+        "openvino, coreml, dml, with numbers (`cuda:0,1,cpu`). Without cpu at the end there is no other way.",
+    ),
+    Setting(
+        "device_memory_bytes",
+        _bytes,
+        "0",
+        "Bytes (500M, 2G) that the arena of one ONNX model may take of a CUDA device; 0: any number.",
+    ),
     Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
     Setting(
         "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
@@ -222,6 +241,8 @@ class Settings:
     queue_seconds: float
     drain_seconds: float
     threads: int
+    device: str
+    device_memory_bytes: int
     native_isolation: Isolation
     native_instances: int
     native_memory_bytes: int

@@ -36,6 +36,7 @@ from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.adapters.stores.local_blobs import LocalBlobs
 from modelwright.adapters.targets.process import ROUTING_FILE, GatewayPresence
 from modelwright.core import package_codec, routing_codec
+from modelwright.core.device import parse_devices
 from modelwright.core.errors import BadInputError, ModelwrightError, UnavailableError
 from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
@@ -181,16 +182,18 @@ class Gateway:
         )
         run_dir, identity = settings.home / "run", options.gateway_id
         self._watch = LoopWatch(self._go_on)
-        self._cores = cores()
+        self._cores, wish = cores(), parse_devices(settings.device)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loads = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="cold")
-        self._runs = ThreadPoolExecutor(self._cores, thread_name_prefix="run")
+        self._runs = ThreadPoolExecutor(max(self._cores, wish.most), thread_name_prefix="run")
         self._plane = Plane(
             self._sink,
             RoutedRunners(
                 instances=settings.native_instances,
                 memory_bytes=settings.native_memory_bytes,
                 isolation=settings.native_isolation,
+                wish=wish,
+                device_memory_bytes=settings.device_memory_bytes,
             ),
             budget=Budget(settings.memory_budget, settings.pinned, settings.threads, self._cores),
             queue_seconds=settings.queue_seconds,
@@ -522,11 +525,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, help="serve the packages in this folder, and follow it")
     parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback, without a registry)")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
+    parser.add_argument("--device", help="devices that models run on")
     tls.add_options(parser)
     given = parser.parse_args(argv)
     logs.configure("gateway")
     try:
-        settings = settings_module.load({name: getattr(given, name) for name in ("home", "http", "grpc", *tls.NAMES)})
+        settings = settings_module.load(
+            {name: getattr(given, name) for name in ("home", "http", "grpc", "device", *tls.NAMES)}
+        )
         options = GatewayOptions(
             settings.http,
             given.id,

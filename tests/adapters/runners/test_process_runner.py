@@ -73,7 +73,7 @@ class TestProcessRunner(RunnerConformance):
         made = []
 
         class Closing(RoutedRunners):
-            def load(self, package, *, threads=1):
+            def load(self, package, *, threads=1, instead=""):
                 made.append(super().load(package, threads=threads))
                 return made[-1]
 
