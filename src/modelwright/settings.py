@@ -66,6 +66,14 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def _threads(text: str) -> int:
+    if text.strip().lower() == "auto":
+        return 0
+    if int(text) < 0:
+        raise ValueError("below 0")
+    return int(text)
+
+
 def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+)\s*([kMGT]?)(?:i?B)?", text.strip())
     if found is None:
@@ -158,7 +166,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting(
-        "threads", int, "1", "ONNX Runtime threads per loaded version; never more than its share of the cores allowed."
+        "threads",
+        _threads,
+        "1",
+        "Threads per loaded version, never more than its share of the cores allowed; `auto` or 0: all of that share.",
     ),
     Setting(
         "memory_budget",

@@ -117,7 +117,7 @@ class Supervisor:
     def _gateway(self, name: str, listener: socket.socket) -> Child:
         fixed = ["-m", "modelwright.processes.gateway", *self._common(), "--fd", str(listener.fileno())]
         fixed += ["--grpc", self._grpc] if self._grpc else []
-        fixed += ["--device", self._settings.device]
+        fixed += ["--workers", str(self._settings.workers), "--device", self._settings.device]
 
         def command(successor: bool) -> list[str]:
             # An id for each process: one that drains lives beside its successor, and beside those of the next server.

@@ -111,6 +111,8 @@ def _options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # ONNX Runtime would size its pool from the host, not from our share
     options.inter_op_num_threads = 1
+    if threads > 1:  # threads that spin between two runs take the processor from the event loop and other models
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _QUIET
     # An arena keeps the memory of the largest run for ever, and makes every small model half as large again.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
