@@ -197,6 +197,13 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         "Bytes (500M, 2G) that the arena of one ONNX model may take of a CUDA device; 0: any number.",
     ),
+    Setting(
+        "kernels",
+        _flag,
+        "no",
+        "Run ensembles of trees by a kernel compiled here, where it is faster and gives the same bits "
+        "(needs a C compiler and the extra `kernels`).",
+    ),
     Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
     Setting(
         "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
@@ -254,6 +261,7 @@ class Settings:
     threads: int
     device: str
     device_memory_bytes: int
+    kernels: bool
     native_isolation: Isolation
     native_instances: int
     native_memory_bytes: int

@@ -195,6 +195,7 @@ class Gateway:
                 isolation=settings.native_isolation,
                 wish=wish,
                 device_memory_bytes=settings.device_memory_bytes,
+                kernels=settings.home / "kernels" if settings.kernels else None,
             ),
             budget=Budget(settings.memory_budget, settings.pinned, threads, self._cores),
             queue_seconds=settings.queue_seconds,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import onnxruntime  # as in :mod:`.sessions`
 from numpy.typing import NDArray
 
 from modelwright.adapters.runners.sessions import CPU_ONLY, Open, Sessions, first_line, open_session
+from modelwright.adapters.runners.trees.runner import with_kernel
 from modelwright.core.device import DeviceWish, Placement
 from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.core.package import Package
+from modelwright.ports.runner import Runner
 
 GRAPH_FILE = "model.onnx"
 
@@ -91,6 +94,7 @@ class OnnxRunners:
         device_memory_bytes: the most that one session's arena may take of a device; 0: any.
         available: the providers that ONNX Runtime was built with; None: ask it.
         opener: makes one session.
+        kernels: private folder of compiled kernels for ensembles of trees on the CPU; None: ONNX Runtime runs them.
     """
 
     def __init__(
@@ -100,11 +104,13 @@ class OnnxRunners:
         device_memory_bytes: int = 0,
         available: Sequence[str] | None = None,
         opener: Open = open_session,
+        kernels: Path | None = None,
     ) -> None:
+        self._kernels = kernels
         built = onnxruntime.get_available_providers() if available is None else available
         self._sessions = Sessions(wish, memory_bytes=device_memory_bytes, available=built, opener=opener)
 
-    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> OnnxRunner:
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
         """A runner over the package's verified graph.
 
         Raises:
@@ -113,9 +119,11 @@ class OnnxRunners:
             NotFoundError: the package has no ``model.onnx``.
             UnavailableError: ``serve.device-unavailable``.
         """
-        sessions, placement = self._sessions.open(
-            package.read(GRAPH_FILE), name=package.name, threads=threads, instead=instead
-        )
+        graph = package.read(GRAPH_FILE)
+        sessions, placement = self._sessions.open(graph, name=package.name, threads=threads, instead=instead)
         if placement.reason:
             _logger.warning("runs on the CPU", extra={"model": package.name, "why": placement.reason})
-        return OnnxRunner(package.name, sessions, placement)
+        runner = OnnxRunner(package.name, sessions, placement)
+        if self._kernels is None or placement.kind != "cpu":
+            return runner
+        return with_kernel(runner, graph, name=package.name, folder=self._kernels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.adapters.runners.process import MEMORY_BYTES, ProcessRunners
 from modelwright.adapters.runners.sessions import CPU_ONLY
@@ -20,6 +22,7 @@ class RoutedRunners:
         isolation: the least that each must hold, where a package does not ask for more.
         wish: kinds of devices, in the order in which they are tried.
         device_memory_bytes: the most that a graph's arena may take of a device; 0: any.
+        kernels: private folder of compiled kernels for ensembles of trees; None: ONNX Runtime runs them.
     """
 
     def __init__(
@@ -30,8 +33,9 @@ class RoutedRunners:
         isolation: Isolation = "standard",
         wish: DeviceWish = CPU_ONLY,
         device_memory_bytes: int = 0,
+        kernels: Path | None = None,
     ) -> None:
-        self._inline = OnnxRunners(wish, device_memory_bytes=device_memory_bytes)
+        self._inline = OnnxRunners(wish, device_memory_bytes=device_memory_bytes, kernels=kernels)
         self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes, isolation=isolation, wish=wish)
 
     def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
