@@ -101,6 +101,20 @@ def test_a_graph_that_is_no_ensemble_stays_where_it_is_and_the_log_says_why(sum_
     assert [record.why for record in caplog.records] == ["it is not one ensemble over its only input"]
 
 
+def test_a_loaded_package_answers_the_same_whichever_was_faster(packaged_trees, tmp_path, caplog):
+    caplog.set_level("INFO")
+    runner = OnnxRunners(kernels=tmp_path / "kernels").load(packaged_trees)
+    assert list((tmp_path / "kernels").glob("trees-*.so"))
+    told = {record.message for record in caplog.records}
+    assert told <= {"trees run by the kernel", "trees run on ONNX Runtime"}
+    theirs = by_onnx(packaged_trees.read("model.onnx"))
+    for rows in (X[:1], X):
+        answers, expected = runner.run({"X": rows}), theirs.run({"X": rows})
+        assert {name: tensor.tobytes() for name, tensor in answers.items()} == {
+            name: tensor.tobytes() for name, tensor in expected.items()
+        }
+
+
 def test_without_a_compiler_everything_stays_where_it_is(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     graph = graph_of(GradientBoostingClassifier(n_estimators=3))

@@ -24,7 +24,7 @@ from modelwright.core.device import Placement
 from modelwright.ports.runner import Runner
 
 EXTRACT_SECONDS = 60.0
-PROOF_ROWS, ODD_ROWS = 2048, 37
+PROOF_ROWS, ODD_ROWS = 8192, 37
 SIZES, ROUNDS, FASTER = (1, 4, 16, 64, 256), 5, 1.1
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from modelwright.adapters.runners.trees.extract import main; "
