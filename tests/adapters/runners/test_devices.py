@@ -91,7 +91,8 @@ def test_a_device_that_cannot_be_used_is_refused_or_the_cpu_takes_over_and_says_
         loading("cuda", sum_package(), **how)
     assert refused.value.code == "serve.device-unavailable"
     assert reason in str(refused.value)
-    assert "onnxruntime-gpu" in refused.value.fix
+    assert ("onnxruntime-gpu" in refused.value.fix) == ("available" in how)
+    assert "--device cuda,cpu" in refused.value.fix
     assert "0x7f" not in str(refused.value)
     runner, _ = loading("cuda,cpu", sum_package(), **how)
     assert runner.placement.names == ("cpu",)

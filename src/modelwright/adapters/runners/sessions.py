@@ -68,7 +68,7 @@ class Sessions:
                 replaceable = any(other.kind == "cpu" for other in self._wish.choices)
                 return sessions, Placement(devices.kind, devices.ids, len(sessions), "", replaceable)
             reasons.append(reason)
-        raise _unavailable(name, self._wish, " ".join(reasons))
+        raise self._unavailable(name, " ".join(reasons))
 
     def _on_cpu(self, graph: bytes, name: str, threads: int, reason: str) -> tuple[list[Any], Placement]:
         try:
@@ -101,6 +101,18 @@ class Sessions:
             sessions.append(session)
         return sessions, ""
 
+    def _unavailable(self, name: str, why: str) -> UnavailableError:
+        kinds = [one.kind for one in self._wish.choices]
+        known = PROVIDERS[kinds[0]]
+        missing = known.name not in self._available and known.package != "onnxruntime"
+        get = f"pip install {known.package} in the place of onnxruntime, or allow" if missing else "Allow"
+        return UnavailableError(
+            "serve.device-unavailable",
+            f"Model {name!r} cannot run on {', '.join(kinds)}.",
+            why=why,
+            fix=f"{get} the CPU: --device {','.join(kinds)},cpu.",
+        )
+
 
 def first_line(error: Exception) -> str:
     """The first line of an error: ONNX Runtime appends stack frames with build paths."""
@@ -118,15 +130,3 @@ def _options(threads: int) -> Any:
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
     return options
-
-
-def _unavailable(name: str, wish: DeviceWish, why: str) -> UnavailableError:
-    kinds = [one.kind for one in wish.choices]
-    package = PROVIDERS[kinds[0]].package
-    return UnavailableError(
-        "serve.device-unavailable",
-        f"Model {name!r} cannot run on {', '.join(kinds)}.",
-        why=why,
-        fix=f"pip install {package} in the place of onnxruntime, look at the driver, or allow the CPU: "
-        f"--device {','.join(kinds)},cpu.",
-    )
