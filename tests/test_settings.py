@@ -6,6 +6,7 @@ import pytest
 
 from modelwright.core.errors import BadInputError
 from modelwright.settings import SETTINGS, address, load
+from modelwright.testing.errors import error_code
 
 
 def test_every_setting_has_a_default_that_parses_and_a_help():
@@ -64,3 +65,13 @@ def test_elsewhere_the_variables_of_vertex_ai_mean_nothing():
 def test_a_route_is_a_plain_path(route):
     with pytest.raises(BadInputError, match="no plain path"):
         load(environ={"MODELWRIGHT_PREDICT_ROUTE": route})
+
+
+@pytest.mark.parametrize(("text", "threads"), [("auto", 0), ("0", 0), ("3", 3)])
+def test_threads_are_a_number_or_all_of_the_share(text, threads):
+    assert load({}, {"MODELWRIGHT_THREADS": text}).threads == threads
+
+
+@pytest.mark.parametrize("text", ["-1", "many"])
+def test_threads_that_are_neither_are_refused(text):
+    assert error_code(load, {}, {"MODELWRIGHT_THREADS": text}) == "settings.invalid"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.device import parse_devices
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
 
@@ -36,6 +37,11 @@ def _isolation(text: str) -> str:
     return text
 
 
+def _device(text: str) -> str:
+    parse_devices(text)
+    return text
+
+
 def _route(text: str) -> str:
     if text and (not text.startswith("/") or not text.isprintable() or set(text) & set(" ?#{}%")):
         raise ValueError("no plain path")
@@ -57,6 +63,14 @@ def _collector(text: str) -> str:
 def _workers(text: str) -> int:
     if not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"not from 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if text.strip().lower() == "auto":
+        return 0
+    if int(text) < 0:
+        raise ValueError("below 0")
     return int(text)
 
 
@@ -159,7 +173,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting(
-        "threads", int, "1", "ONNX Runtime threads per loaded version; never more than its share of the cores allowed."
+        "threads",
+        _threads,
+        "1",
+        "Threads per loaded version, never more than its share of the cores allowed; `auto` or 0: all of that share.",
     ),
     Setting(
         "memory_budget",
@@ -180,6 +197,26 @@ SETTINGS: tuple[Setting, ...] = (
         _isolation,
         "standard",
         "Jail that a model which runs as code holds at least: `off`, `standard` or `strict`; a package asks for more.",
+    ),
+    Setting(
+        "device",
+        _device,
+        "auto",
+        "Devices that models run on, in the order in which they are tried: `auto`, or cpu, cuda, tensorrt, migraphx, "
+        "openvino, coreml, dml, with numbers (`cuda:0,1,cpu`). Without cpu at the end there is no other way.",
+    ),
+    Setting(
+        "device_memory_bytes",
+        _bytes,
+        "0",
+        "Bytes (500M, 2G) that the arena of one ONNX model may take of a CUDA device; 0: any number.",
+    ),
+    Setting(
+        "kernels",
+        _flag,
+        "no",
+        "Run ensembles of trees by a kernel compiled here, where it is faster and gives the same bits "
+        "(needs a C compiler and the extra `kernels`).",
     ),
     Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
     Setting(
@@ -237,6 +274,9 @@ class Settings:
     queue_seconds: float
     drain_seconds: float
     threads: int
+    device: str
+    device_memory_bytes: int
+    kernels: bool
     native_isolation: Isolation
     native_instances: int
     native_memory_bytes: int

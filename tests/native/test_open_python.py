@@ -126,3 +126,14 @@ def test_an_exception_of_the_model_is_the_callers_input(tmp_path):
         run({"x": X})
     assert caught.value.code == "serve.model-rejected-input"
     assert caught.value.why == "ValueError: x is odd"
+
+
+def test_a_class_that_takes_a_device_is_told_it_and_another_is_not(tmp_path):
+    taking = "import numpy as np\nclass Model:\n    def __init__(self, folder, device='none'): self.device = device\n"
+    answering = "    def predict(self, inputs): return {'y': np.array([self.device], dtype=object)}\n"
+    file = tmp_path / "model.py"
+    file.write_text(taking + answering)
+    native, outputs = Native("python", "model.py"), Signature((), (TensorSpec("y", "BYTES", (-1,)),))
+    assert open_model(native, file, outputs, device="cuda:1")({})["y"].tolist() == ["cuda:1"]
+    file.write_text(taking.replace(", device='none'", "").replace("= device", "= 'own'") + answering)
+    assert open_model(native, file, outputs, device="cuda:1")({})["y"].tolist() == ["own"]

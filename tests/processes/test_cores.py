@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from modelwright.processes.cores import cores
+from modelwright.processes.cores import cores, share
 
 
 @pytest.fixture
@@ -45,3 +45,8 @@ def test_the_lowest_quota_of_the_groups_above_counts_and_never_below_one(groups,
 @pytest.mark.parametrize("content", ["max 100000", "", "x y", "-1 100000", "100000 0"])
 def test_no_quota_or_an_unreadable_one_limits_nothing(groups, content):
     assert cores(*groups("0::/pod\n", {"pod/cpu.max": content})) == len(os.sched_getaffinity(0))
+
+
+def test_gateways_share_the_cores_and_each_has_at_least_one():
+    assert share(1) == cores()
+    assert share(10_000) == 1

@@ -448,9 +448,9 @@ def test_the_serving_path_leaves_nothing_in_the_home_directory(sum_package, tmp_
     (tmp_path / "user").mkdir()
     script = (
         "import sys, time, numpy, modelwright.processes.gateway\n"
-        "from modelwright.adapters.runners.onnx import OnnxRunner\n"
-        "runner = OnnxRunner(open(sys.argv[1], 'rb').read(), name='total', threads=1)\n"
-        "runner.run({'X': numpy.ones((1, 3), numpy.float32)})\n"
+        "from modelwright.adapters.runners.sessions import open_session\n"
+        "session = open_session(open(sys.argv[1], 'rb').read(), None, [('CPUExecutionProvider', {})])\n"
+        "session.run(None, {'X': numpy.ones((1, 3), numpy.float32)})\n"
         "time.sleep(0.2)\n"
     )
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}

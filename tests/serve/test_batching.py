@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelwright.core.device import Placement
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.version import Arm, Route, RoutingTable
@@ -32,8 +33,8 @@ def twice(inputs):
 class Asking:
     """A plane with one model, and what its callers were told."""
 
-    def __init__(self, package, function, **options):
-        self.loader = FunctionRunners({package.digest: function})
+    def __init__(self, package, function, runners=FunctionRunners, **options):
+        self.loader = runners({package.digest: function})
         self.sink = InMemorySink()
         self.plane = Plane(self.sink, self.loader, **options)
         route = Route(package.name, (Arm("1", package.digest, 1.0, "champion"),))
@@ -45,6 +46,15 @@ class Asking:
     def ask(self, key, x, **more):
         call = PredictCall(self.model, {"x": np.asarray(x, np.float64)}, more.pop("actor", "a"), 0.0, **more)
         return self.plane.submit(call, lambda outcome: self.told.__setitem__(key, outcome))
+
+
+class OnTwoDevices(FunctionRunners):
+    """As if each version ran on two devices at once."""
+
+    def load(self, package, **how):
+        runner = super().load(package, **how)
+        runner.placement = Placement("cuda", (0, 1), 2)
+        return runner
 
 
 def later(jobs):
@@ -336,3 +346,25 @@ def test_a_version_is_closed_only_when_what_it_runs_has_come_back(doubling):
     assert asking.told["last"].outputs["y"].tolist() == [[2.0]]
     asking.plane.run_shadows()
     assert asking.runner.closed
+
+
+def test_a_version_on_two_devices_makes_two_runs_at_once_and_no_third(doubling):
+    jobs = []
+    asking = Asking(doubling, twice, OnTwoDevices, offload=later(jobs), queue_seconds=100.0)
+    for _ in range(50):  # long enough to leave the plane's thread
+        asking.plane.routes[asking.model].champion.loaded.pace.learn(1, 1.0)
+    for key in range(4):
+        asking.ask(key, [[float(key)]])
+        asking.plane.run()
+    assert len(jobs) == 2
+    for number in (1, 0):  # they come back in any order
+        work, then = jobs[number]
+        then(work())
+    asking.plane.run()
+    while len(jobs) > 2:
+        work, then = jobs.pop()
+        then(work())
+        asking.plane.run()
+    assert {key: answer.outputs["y"].tolist() for key, answer in asking.told.items()} == {
+        key: [[2.0 * key]] for key in range(4)
+    }

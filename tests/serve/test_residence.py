@@ -321,7 +321,7 @@ def test_threads_are_spread_over_the_models(world, function_package):
     asked = []
 
     class Loader(FunctionRunners):
-        def load(self, package, *, threads=1):
+        def load(self, package, *, threads=1, instead=""):
             asked.append(threads)
             return super().load(package, threads=threads)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,7 +18,7 @@ from modelwright.native.answers import conform, rows_of
 
 GROUP = "modelwright.loaders"
 Feeds = Mapping[str, NDArray[Any]]
-Loader = Callable[[Path, Signature], Callable[[Feeds], Mapping[str, Any]]]
+Loader = Callable[..., Callable[[Feeds], Mapping[str, Any]]]
 # Known by place and not by entry point: a jailed process may see the code and not the metadata of its installation.
 _BUILT_IN = {
     "python": "modelwright.native.python_file:open_python",
@@ -25,7 +26,9 @@ _BUILT_IN = {
 }
 
 
-def open_model(native: Native, file: Path, signature: Signature) -> Callable[[Feeds], dict[str, NDArray[Any]]]:
+def open_model(
+    native: Native, file: Path, signature: Signature, *, device: str = "cpu"
+) -> Callable[[Feeds], dict[str, NDArray[Any]]]:
     """Open a model that runs as code. Call it only where that code may do no harm: in a jailed process.
 
     Args:
@@ -33,6 +36,7 @@ def open_model(native: Native, file: Path, signature: Signature) -> Callable[[Fe
         file: the model's file, in a folder of the package's files.
         signature: names the inputs and, unless it lists no outputs, what the answers are held to: names, datatypes,
             shapes, and as many rows as were asked.
+        device: what the model runs on, as PyTorch names it (``cpu``, ``cuda:1``); given to loaders that take it.
 
     Returns:
         Input tensors by name to output tensors by name. It raises BadInputError (``serve.model-rejected-input``) where
@@ -41,7 +45,9 @@ def open_model(native: Native, file: Path, signature: Signature) -> Callable[[Fe
     Raises:
         BadInputError: ``native.unknown-loader``, ``native.unreadable-model``, and what a loader finds wrong.
     """
-    answer = loader(native.loader)(file, signature)
+    opened = loader(native.loader)
+    takes_device = "device" in inspect.signature(opened).parameters
+    answer = opened(file, signature, device=device) if takes_device else opened(file, signature)
 
     def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
         try:

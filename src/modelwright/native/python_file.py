@@ -17,10 +17,13 @@ from modelwright.core.signature import Signature
 MODULE = "modelwright_model"
 
 
-def open_python(file: Path, signature: Signature) -> Callable[[Mapping[str, NDArray[Any]]], Mapping[str, Any]]:
+def open_python(
+    file: Path, signature: Signature, *, device: str = "cpu"
+) -> Callable[[Mapping[str, NDArray[Any]]], Mapping[str, Any]]:
     """Run the file as the module ``modelwright_model`` and give its ``predict``.
 
-    ``Model``, where the file defines it, is made with the folder that the file lies in.
+    ``Model``, where the file defines it, is made with the folder that the file lies in, and with ``device`` where it
+    has a parameter of that name.
 
     Raises:
         BadInputError: ``native.unreadable-model``.
@@ -30,7 +33,7 @@ def open_python(file: Path, signature: Signature) -> Callable[[Mapping[str, NDAr
     made = getattr(module, "Model", None)
     if isinstance(made, type):
         try:
-            predict = getattr(made(file.parent), "predict", None)
+            predict = getattr(_make(made, file.parent, device), "predict", None)
         except ModelwrightError:
             raise
         except Exception as error:
@@ -47,6 +50,10 @@ def open_python(file: Path, signature: Signature) -> Callable[[Mapping[str, NDAr
         raise _unreadable("predict is a coroutine", "Define it with def, not with async def.")
     answering: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, Any]] = predict
     return answering
+
+
+def _make(model: type, folder: Path, device: str) -> Any:
+    return model(folder, device=device) if "device" in inspect.signature(model).parameters else model(folder)
 
 
 def _run(file: Path) -> ModuleType:

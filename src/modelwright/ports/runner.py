@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from modelwright.core.device import Placement
 from modelwright.core.errors import ModelwrightError, RefusedError, UnavailableError
 from modelwright.core.package import Package
 
@@ -103,6 +104,11 @@ class Runner(Protocol):
         """What it holds in a process of its own; 0 where it runs in this one, whose growth its loader measures."""
         ...
 
+    @property
+    def placement(self) -> Placement:
+        """Where it runs. :meth:`run` may be called from as many threads at once as it has instances."""
+        ...
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Answers of the named outputs (all when None). BYTES tensors are object arrays of ``str``.
 
@@ -126,6 +132,10 @@ class Runner(Protocol):
 class RunnerLoader(Protocol):
     """Makes a runner from a verified package."""
 
-    def load(self, package: Package, *, threads: int = 1) -> Runner:
-        """Load; raises CorruptError when the bytes do not verify, BadInputError when the graph cannot be built."""
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
+        """Load, on the CPU where ``instead`` says why no other device will do.
+
+        Raises CorruptError when the bytes do not verify, BadInputError when the graph cannot be built, and
+        UnavailableError (``serve.device-unavailable``) when no device that is allowed can run it.
+        """
         ...

@@ -19,6 +19,11 @@ def cores(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgro
     return max(1, min([allowed, *map(math.ceil, quotas)]))
 
 
+def share(workers: int) -> int:
+    """The cores of one of so many gateways beside each other, at least 1."""
+    return max(1, cores() // workers)
+
+
 def _groups(root: Path, own: Path) -> list[Path]:
     """The groups of this process and those above them: each of them may set a quota."""
     try:

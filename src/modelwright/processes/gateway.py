@@ -32,13 +32,14 @@ from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
 from modelwright.adapters.runners.graph import GraphRunners
 from modelwright.adapters.runners.routed import RoutedRunners
+from modelwright.core.device import parse_devices
 from modelwright.core.errors import BadInputError, ModelwrightError, UnavailableError
 from modelwright.interfaces.http import infer, tensors
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.ports.quota import Quota
 from modelwright.processes import logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
-from modelwright.processes.cores import cores
+from modelwright.processes.cores import share
 from modelwright.processes.descriptors import room_for
 from modelwright.processes.gateway_options import GatewayOptions, grants_of, require_loopback, standalone_table
 from modelwright.processes.listening import listen, spoken
@@ -87,10 +88,11 @@ class Gateway:
         )
         run_dir, identity = settings.home / "run", options.gateway_id
         self._watch = LoopWatch(self._go_on)
-        self._cores = cores()
+        self._cores = share(settings.workers if options.supervised else 1)
+        wish, threads = parse_devices(settings.device), settings.threads or self._cores
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loads = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="cold")
-        self._runs = ThreadPoolExecutor(self._cores, thread_name_prefix="run")
+        self._runs = ThreadPoolExecutor(max(self._cores, wish.most), thread_name_prefix="run")
         self._plane = Plane(
             self._sink,
             GraphRunners(
@@ -98,10 +100,13 @@ class Gateway:
                     instances=settings.native_instances,
                     memory_bytes=settings.native_memory_bytes,
                     isolation=settings.native_isolation,
+                    wish=wish,
+                    device_memory_bytes=settings.device_memory_bytes,
+                    kernels=settings.home / "kernels" if settings.kernels else None,
                 )
             ),
             cache=ResponseCache(settings.cache_bytes, settings.cache_models) if settings.cache_bytes else None,
-            budget=Budget(settings.memory_budget, settings.pinned, settings.threads, self._cores),
+            budget=Budget(settings.memory_budget, settings.pinned, threads, self._cores),
             queue_seconds=settings.queue_seconds,
             offload=partial(self._aside, self._runs),
             aside=partial(self._aside, self._loads),
@@ -349,11 +354,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, help="serve the packages in this folder, and follow it")
     parser.add_argument("--no-auth", action="store_true", help="ask for no token (loopback, without a registry)")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
+    parser.add_argument("--workers", type=int, help="gateways that share the cores")
+    parser.add_argument("--device", help="devices that models run on")
     tls.add_options(parser)
     given = parser.parse_args(argv)
     logs.configure("gateway")
     try:
-        settings = settings_module.load({name: getattr(given, name) for name in ("home", "http", "grpc", *tls.NAMES)})
+        settings = settings_module.load(
+            {name: getattr(given, name) for name in ("home", "http", "grpc", "workers", "device", *tls.NAMES)}
+        )
         options = GatewayOptions(
             settings.http,
             given.id,

@@ -117,6 +117,7 @@ class Supervisor:
     def _gateway(self, name: str, listener: socket.socket) -> Child:
         fixed = ["-m", "modelwright.processes.gateway", *self._common(), "--fd", str(listener.fileno())]
         fixed += ["--grpc", self._grpc] if self._grpc else []
+        fixed += ["--workers", str(self._settings.workers), "--device", self._settings.device]
 
         def command(successor: bool) -> list[str]:
             # An id for each process: one that drains lives beside its successor, and beside those of the next server.
@@ -284,12 +285,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grpc", help="address of the data plane over gRPC")
     parser.add_argument("--control", help="address of the control plane and the pages")
     parser.add_argument("--workers", type=int, choices=range(1, MAX_WORKERS + 1), metavar="N", help="gateway processes")
+    parser.add_argument("--device", help="devices that models run on")
     parser.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
     add_options(parser)
     given = parser.parse_args(arguments)
     configure("supervisor")
     try:
-        names = ("home", "project", "http", "grpc", "control", "workers", *NAMES)
+        names = ("home", "project", "http", "grpc", "control", "workers", "device", *NAMES)
         settings = load({name: getattr(given, name) for name in names})
         return run_supervisor(settings, insecure_bind=given.i_know)
     except ModelwrightError as error:

@@ -23,12 +23,13 @@ BACKEND = "onnxruntime"
 def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
     """A version's configuration.
 
-    ``max_batch_size`` is 0 unless requests of one version may run together and every tensor has rows; then dims leave
-    the rows out, as Triton's do.
+    ``instance_group`` tells where it runs, while in memory. ``max_batch_size`` is 0 unless requests of one version
+    may run together and every tensor has rows; then dims leave the rows out, as Triton's do.
     """
     loaded = arm.loaded
     rows = _batch_size(loaded)
     numbers = [int(version) for version in route.by_version if version.isdecimal()]
+    instances = {"instance_group": [_instances(arm)]} if loaded.runner is not None else {}
     config: dict[str, object] = {
         "name": arm.model,
         "platform": PLATFORM,
@@ -39,7 +40,7 @@ def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
         "output": _tensors(loaded.signature.outputs, batched=rows > 0),
         "model_transaction_policy": {"decoupled": False},
     }
-    return config | ({"dynamic_batching": {}} if loaded.batched else {})
+    return config | instances | ({"dynamic_batching": {}} if loaded.batched else {})
 
 
 def described_columns(signature: Signature) -> str:
@@ -93,6 +94,16 @@ def _memory(loaded: Loaded) -> dict[str, object]:
     if loaded.runner is None:
         return {}
     return {"memory_usage": [{"type": "CPU", "id": 0, "byte_size": loaded.memory_bytes}]}
+
+
+def _instances(arm: LiveArm) -> dict[str, object]:
+    """Runs at once, in all on the CPU and on each of the devices else."""
+    assert arm.loaded.runner is not None
+    placement = arm.loaded.runner.placement
+    if placement.kind == "cpu":
+        return {"name": f"{arm.model}_cpu", "kind": "KIND_CPU", "count": placement.instances}
+    name = f"{arm.model}_{placement.kind}"
+    return {"name": name, "kind": "KIND_GPU", "count": 1, "gpus": list(placement.ids) or [0]}
 
 
 def _statistics(model: str, version: str, served: Served) -> dict[str, object]:

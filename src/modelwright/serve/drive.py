@@ -18,8 +18,9 @@ from modelwright.serve.tally import Tally
 
 _logger = logging.getLogger(__name__)
 
-INLINE_SECONDS = 0.002
-"""A run expected to take longer leaves the plane's thread, so that nothing else waits for it."""
+INLINE_SECONDS, INLINE_BESIDE_SECONDS = 0.002, 0.0002
+"""A run expected to take longer leaves the plane's thread, so that nothing else waits for it; a shorter one does where
+others of the same version can be made beside it, on another device."""
 TURN_SECONDS = 0.01
 """So long may runs on the plane's thread go on before somebody looks at the sockets again."""
 RUN_SECONDS = 30.0
@@ -86,6 +87,7 @@ class Driver:
 
     def _new_lane(self, loaded: Loaded) -> Lane:
         lane = self._lanes[loaded.digest] = Lane(loaded)
+        lane.slots = loaded.instances
         self._drive_aside(lane)
         return lane
 
@@ -116,6 +118,7 @@ class Driver:
             return
         if lane in self._closed:
             del self._closed[lane]
+            lane.slots = loaded.instances
             self._drive_aside(lane)
         self._waiting[lane] = None
 
@@ -235,11 +238,13 @@ class Driver:
             self._remotes[lane].start(tickets, now)
             return
         self._tally.run(tickets[0].call.model, len(tickets))
-        if self.offload is None or expected <= INLINE_SECONDS:
+        short = INLINE_SECONDS if loaded.instances == 1 else INLINE_BESIDE_SECONDS
+        if self.offload is None or expected <= short:
             self.settle(loaded, tickets, execute(loaded.run, tickets), rows, now)
             return
         run = Run(tickets, rows, now, now + expected)
-        lane.runs, lane.slots = [run], 0
+        lane.runs.append(run)
+        lane.slots -= 1
         self._running[lane] = None
         self.offload(partial(execute, loaded.run, tickets), partial(self._back, lane, run))
 
@@ -254,8 +259,10 @@ class Driver:
         return tickets
 
     def _back(self, lane: Lane, run: Run, outcomes: list[Outcome]) -> None:
-        lane.runs, lane.slots = [], 1
-        del self._running[lane]
+        lane.runs.remove(run)
+        lane.slots += 1
+        if not lane.runs:
+            del self._running[lane]
         self.settle(lane.loaded, run.tickets, outcomes, run.rows, run.began)
         self.wake(lane)
 

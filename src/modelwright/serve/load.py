@@ -45,6 +45,7 @@ class Loaded:
 
     ``batched`` as in :class:`Proved`; before the first load what the package declares. ``pace`` is what a run costs;
     ``in_flight`` counts what waits for it or runs; ``used`` is the end of its latest run (``time.perf_counter``).
+    ``instances`` is how many runs can be made at once.
     ``memory_bytes`` is what it holds, or held when it was last in memory (0 before), and ``returned_bytes`` what its
     latest unloading gave back to the system.
     """
@@ -54,6 +55,7 @@ class Loaded:
         "check",
         "digest",
         "in_flight",
+        "instances",
         "memory_bytes",
         "pace",
         "package",
@@ -83,13 +85,14 @@ class Loaded:
         self.in_flight = self.memory_bytes = self.returned_bytes = 0
         self.used = 0.0
         self.runner = runner
+        self.instances = 1 if runner is None else runner.placement.instances
         self.run: Run = _absent if runner is None else _run_of(package, runner)
         self.remote: Remote | None = None if runner is None else runner.remote
 
     def take(self, proved: Proved) -> None:
         """Hold a runner."""
         self.runner, self.run, self.pace = proved.runner, _run_of(self.package, proved.runner), proved.pace
-        self.remote = proved.runner.remote
+        self.remote, self.instances = proved.runner.remote, proved.runner.placement.instances
         self.batched, self.memory_bytes = proved.batched and self.check.batched, proved.memory_bytes
 
     def drop(self) -> Runner | None:
@@ -116,13 +119,25 @@ def _absent(_feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def prove(package: Package, runners: RunnerLoader, *, threads: int) -> Proved:
-    """Load a package, and have it reproduce its golden answers.
+    """Load a package, and have it reproduce its golden answers: on the CPU, if another device does not.
 
     Raises:
         CorruptError, BadInputError, NotFoundError: as :meth:`RunnerLoader.load`.
         RefusedError: ``serve.golden-mismatch``.
     """
-    runner, pace, independent = runners.load(package, threads=threads), Pace(), False
+    runner = runners.load(package, threads=threads)
+    try:
+        return _proved(package, runner)
+    except RefusedError as error:
+        if not runner.placement.replaceable:
+            raise
+        names = ", ".join(runner.placement.names)
+        instead = f"{names}: {error}"
+    return _proved(package, runners.load(package, threads=threads, instead=instead))
+
+
+def _proved(package: Package, runner: Runner) -> Proved:
+    pace, independent = Pace(), False
     try:
         if package.golden is not None and package.golden.rows:
             tolerance = max(package.parity.tolerance if package.parity else 0.0, DEFAULT_TOLERANCE)

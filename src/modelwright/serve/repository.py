@@ -74,6 +74,9 @@ class Repository:
                     state, reason = "UNAVAILABLE", "the server is stopping"
                 elif more is not None:
                     reason = "; ".join(part for part in (reason, more.reason) if part)
+                elif state == "READY" and not reason and arm.loaded.runner is not None:
+                    why = arm.loaded.runner.placement.reason
+                    reason = f"it runs on the CPU: {why}" if why else ""
                 told[(arm.model, arm.version)] = Entry(arm.model, arm.version, state, reason)
         return [told[key] for key in sorted(told)]
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from modelwright.core.device import ON_CPU
 from modelwright.core.errors import RefusedError, UnavailableError
 from modelwright.ports.runner import LOST, Feeds, Observer, Outcome, Watch
 from modelwright.testing.runner import Function
@@ -99,6 +100,7 @@ class RemoteRunner:
         self.remote, self._function = remote, function
 
     memory_bytes = 0
+    placement = ON_CPU
 
     def unready(self) -> str:
         """Why no run can start for a while."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.core.device import ON_CPU, Placement
 from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.core.package import Package
 from modelwright.core.package_codec import golden_tensors
@@ -23,7 +24,8 @@ class FunctionRunner:
     ``calls`` counts the runs; ``broken`` may be set to why it is not ready.
     """
 
-    def __init__(self, function: Function, memory_bytes: int = 0) -> None:
+    def __init__(self, function: Function, memory_bytes: int = 0, placement: Placement = ON_CPU) -> None:
+        self.placement = placement
         self._function, self.closed, self.calls, self.memory_bytes = function, False, 0, memory_bytes
         self.broken = ""
 
@@ -66,14 +68,15 @@ class FunctionRunners:
         self.runners: dict[str, FunctionRunner] = {}
         self.loads: list[str] = []
 
-    def load(self, package: Package, *, threads: int = 1) -> FunctionRunner:  # noqa: ARG002 - the port's signature
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> FunctionRunner:  # noqa: ARG002 - the port's signature
         """The function registered for the package's digest; every file of the package is verified first."""
         self.loads.append(package.digest)
         for name in package.manifest.files:
             package.read(name)
         if package.digest not in self._functions:
             raise BadInputError("serve.graph-unusable", f"There is no function for {package.name!r}.")
-        runner = FunctionRunner(self._functions[package.digest], self._memory_bytes)
+        where = Placement(reason=instead) if instead else ON_CPU
+        runner = FunctionRunner(self._functions[package.digest], self._memory_bytes, where)
         self.runners[package.digest] = runner
         return runner
 
@@ -124,6 +127,13 @@ class RunnerConformance:
         before = runner.memory_bytes
         runner.close()
         assert min(before, runner.memory_bytes) >= 0
+
+    def test_it_says_where_it_runs(self, runners: RunnerLoader, package: Package) -> None:
+        """And why on the CPU, where something else was wanted."""
+        runner = runners.load(package)
+        assert runner.placement.names
+        assert runner.placement.instances >= 1
+        runner.close()
 
     def test_a_closed_runner_says_so_and_its_package_loads_again(self, runners: RunnerLoader, package: Package) -> None:
         """Closing gives memory back, it does not damage."""

@@ -5,8 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelwright.adapters.frameworks.onnx_file import OnnxFileFramework
-from modelwright.adapters.runners.onnx import OnnxRunner
-from modelwright.core.errors import BadInputError
+from modelwright.adapters.runners.sessions import CPU_ONLY, Sessions, open_session
 from modelwright.core.signature import DATATYPES
 from modelwright.features.tabular import table
 from modelwright.testing.errors import error_code
@@ -136,6 +135,5 @@ def test_a_tensor_kept_in_a_file_beside_the_graph_is_not_read(tmp_path, monkeypa
     (tmp_path / "thief.onnx").write_bytes(model.SerializeToString())
     monkeypatch.chdir(tmp_path)
     assert error_code(OnnxFileFramework().convert, tmp_path / "thief.onnx", None) == "pack.unreadable-model"
-    with pytest.raises(BadInputError) as refused:
-        OnnxRunner(model.SerializeToString(), name="thief", threads=1)
-    assert refused.value.code == "serve.graph-unusable"
+    sessions = Sessions(CPU_ONLY, memory_bytes=0, available=(), opener=open_session)
+    assert error_code(sessions.open, model.SerializeToString(), name="thief", threads=1) == "serve.graph-unusable"

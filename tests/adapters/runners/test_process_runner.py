@@ -13,6 +13,7 @@ import pytest
 
 from modelwright.adapters.runners.process import ProcessRunner, ProcessRunners
 from modelwright.adapters.runners.routed import RoutedRunners
+from modelwright.core.device import parse_devices
 from modelwright.core.errors import UnavailableError
 from modelwright.core.package import Golden
 from modelwright.core.signature import Signature, TensorSpec
@@ -40,6 +41,18 @@ FRAGILE = """
 ECHO = """
     def predict(inputs):
         return {f"{name}_out": tensor for name, tensor in inputs.items()}
+"""
+NUMBER = """
+    import os
+    import numpy as np
+
+    class Model:
+        def __init__(self, folder, device="none"):
+            self.told = {device, os.environ["MODELWRIGHT_DEVICE"]}
+
+        def predict(self, inputs):
+            (device,) = self.told
+            return {"total": np.full((len(inputs["X"]), 1), {"cpu": -1, "cuda:3": 3}[device], np.float32)}
 """
 ROWS = [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
 
@@ -73,7 +86,7 @@ class TestProcessRunner(RunnerConformance):
         made = []
 
         class Closing(RoutedRunners):
-            def load(self, package, *, threads=1):
+            def load(self, package, *, threads=1, instead=""):
                 made.append(super().load(package, threads=threads))
                 return made[-1]
 
@@ -252,3 +265,9 @@ def test_a_run_that_takes_too_long_ends_its_process_and_is_not_made_again(code_p
         assert runner.unready() == "its process is being started again"
         assert runner.run(rows())["total"].tolist() == [[3.0]]
         assert runner.unready() == ""
+
+
+@pytest.mark.parametrize(("wish", "number"), [("auto", -1), ("cpu", -1), ("cuda:3", 3), ("openvino:0", -1)])
+def test_a_model_is_told_its_device_as_an_argument_and_in_its_environment(code_package, wish, number):
+    with loaded(code_package(NUMBER), wish=parse_devices(wish)) as runner:
+        assert runner.run(rows())["total"].tolist() == [[number]]

@@ -35,6 +35,13 @@ def package(tmp_path_factory) -> Path:
     return packed.save(tmp_path_factory.mktemp("package") / "tiny.mw")
 
 
+@pytest.fixture(scope="module")
+def graph_package(tmp_path_factory) -> Path:
+    features = np.array([[n / 50 - 1, n % 7] for n in range(100)], dtype=np.float32)
+    packed = mw.pack(LogisticRegression().fit(features, np.arange(100) // 50), name="graph", examples=features)
+    return packed.save(tmp_path_factory.mktemp("package") / "graph.mw")
+
+
 def refused(capsys, code: str, *words: str) -> str:
     """Run a command that must end as bad input with that error code; what it says."""
     assert main(list(words)) == 2
@@ -206,6 +213,16 @@ def test_a_taken_port_another_ones_data_and_an_open_door_are_refused(folder, pac
     assert (done.returncode, "[serve.no-auth-needs-loopback]" in done.stderr) == (2, True)
     done = command("serve", "--package", str(package), "--http", "0.0.0.0:0")
     assert (done.returncode, "[serve.refused-bind]" in done.stderr) == (3, True)
+
+
+def test_a_device_that_is_not_there_is_refused_unless_the_cpu_may_take_over(folder, graph_package):
+    serving = ("serve", "--package", str(graph_package), "--no-auth", "--http", "127.0.0.1:0", "--device")
+    done = command(*serving, "gpu")
+    assert (done.returncode, "none of auto, cpu, cuda" in done.stderr) == (2, True)
+    done = command(*serving, "migraphx:0")
+    assert (done.returncode, "[serve.device-unavailable]" in done.stderr) == (5, True)
+    assert "onnxruntime-migraphx" in done.stderr
+    assert "--device migraphx,cpu" in done.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_error(folder):

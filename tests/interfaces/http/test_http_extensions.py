@@ -28,6 +28,7 @@ def test_the_configuration_says_how_requests_are_batched(serve, sum_package):
         "input": [{"name": "X", "data_type": "TYPE_FP32", "dims": [3]}],
         "output": [{"name": "total", "data_type": "TYPE_FP32", "dims": [1]}],
         "model_transaction_policy": {"decoupled": False},
+        "instance_group": [{"name": "total_cpu", "kind": "KIND_CPU", "count": 1}],
         "dynamic_batching": {},
     }
     for version in ("", "/versions/1"):

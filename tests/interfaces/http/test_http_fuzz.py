@@ -191,3 +191,41 @@ def test_any_output_as_classes(datatype, shape, count, in_binary, data):
     assert output["datatype"] == "BYTES"
     assert len(output["shape"]) == 2
     assert in_binary is ("data" not in output)
+
+
+ROWS = st.lists(st.lists(LEAVES, max_size=3), min_size=1, max_size=3) | st.integers(1, 3).flatmap(
+    lambda width: st.lists(
+        st.lists(st.floats(allow_nan=False) | st.integers(-300, 300), min_size=width, max_size=width),
+        min_size=1,
+        max_size=3,
+    )
+)
+ROW_TENSORS = st.builds(
+    lambda name, kind, data, fits, more: (
+        {"name": name, "shape": [len(data), len(data[0])] if fits else [2], "datatype": kind, "data": data} | more
+    ),
+    st.sampled_from(["X", "Y"]),
+    st.sampled_from([*DATATYPES, "STRING"]),
+    ROWS,
+    st.booleans() | st.just(True),
+    st.just({})
+    | st.fixed_dictionaries({"parameters": st.dictionaries(st.sampled_from(["binary_data_size", "a"]), LEAVES)})
+    | st.fixed_dictionaries({"parameters": JSON_VALUES}),
+)
+
+
+def verdict(text):
+    """The code of the refusal, or every tensor's bytes, and where there were nulls."""
+    try:
+        call = infer.decode("m", "", text, None, actor="a", received_at=0.0).call
+    except ModelwrightError as error:
+        return error.code
+    tensors = {name: (one.dtype, one.shape, one.tobytes()) for name, one in call.inputs.items() if one.dtype != object}
+    texts = {name: one.tolist() for name, one in call.inputs.items() if one.dtype == object}
+    return tensors, texts, {name: nulls.tolist() for name, nulls in call.nulls.items()}, call.finite
+
+
+@given(st.lists(ROW_TENSORS, min_size=1, max_size=2))
+def test_rows_mean_the_same_whatever_space_stands_between_their_brackets(inputs):
+    text = json.dumps({"inputs": inputs})
+    assert verdict(text.encode()) == verdict(text.replace("[[", "[ [").encode())

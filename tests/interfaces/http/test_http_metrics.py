@@ -99,6 +99,7 @@ def test_the_versions_in_force_are_told_with_their_roles(serve, sum_package):
         ("total", "canary", "2"): 0.1,
         ("total", "shadow", "3"): 0.0,
     }
+    assert found["modelwright_version_instances"] == {("cpu", "total", version): 1.0 for version in "123"}
     assert found["modelwright_gateways"] == {(): 1.0}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from modelwright.adapters.runners.combine import elected, labels, places, votes, weighted_mean
 from modelwright.adapters.runners.deadline import BusyError, InTime, LateError
 from modelwright.adapters.runners.frame import Frame
+from modelwright.core.device import Placement
 from modelwright.core.errors import BadInputError, InternalError, ModelwrightError, UnavailableError
 from modelwright.core.graph import Case, Ensemble, Fallback, Graph, Member, Switch, Wire
 from modelwright.core.graph_outputs import VOTES, gives
@@ -39,7 +41,7 @@ class GraphRunners:
     def __init__(self, members: RunnerLoader) -> None:
         self._members = members
 
-    def load(self, package: Package, *, threads: int = 1) -> Runner:
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
         """A runner over the graph, its models loaded one by one.
 
         Raises:
@@ -49,7 +51,7 @@ class GraphRunners:
         """
         graph = package.graph
         if graph is None:
-            return self._members.load(package, threads=threads)
+            return self._members.load(package, threads=threads, instead=instead)
         packages = {name: open_member(package, name) for name, _ in graph.models}
         signatures = {name: member.signature for name, member in packages.items()}
         try:
@@ -59,7 +61,7 @@ class GraphRunners:
         runners: dict[str, Runner] = {}
         try:
             for name, member in packages.items():
-                runners[name] = self.load(member, threads=threads)
+                runners[name] = self.load(member, threads=threads, instead=instead)
         except BaseException:
             for runner in runners.values():
                 runner.close()
@@ -120,6 +122,15 @@ class GraphRunner:
     def memory_bytes(self) -> int:
         """What its models hold in processes of their own."""
         return sum(runner.memory_bytes for runner in self._runners.values())
+
+    @property
+    def placement(self) -> Placement:
+        """That of its models where they share one; runs are made one at a time."""
+        kinds = [runner.placement for runner in self._runners.values()]
+        shared = kinds[0] if kinds and all(kind.kind == kinds[0].kind for kind in kinds) else Placement()
+        reasons = "; ".join(dict.fromkeys(kind.reason for kind in kinds if kind.reason))
+        replaceable = any(kind.replaceable for kind in kinds)
+        return replace(shared, instances=1, reason=reasons, replaceable=replaceable)
 
     def unready(self) -> str:
         """Why it could not answer now: the first of its models that could not; empty when it could."""

@@ -74,7 +74,8 @@ def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[Predict, s
         sys.modules["sklearn"].set_config(skip_parameter_validation=True)
     if "threadpoolctl" in sys.modules:  # with scikit-learn; no pool may stand before the jail closes around all
         sys.modules["threadpoolctl"].threadpool_limits(request["threads"])
-    return open_model(native, files / native.file, signature), held.level
+    os.environ["MODELWRIGHT_DEVICE"] = request["device"]  # for code that is no class with a parameter for it
+    return open_model(native, files / native.file, signature, device=request["device"]), held.level
 
 
 def _answer(frames: Frames, asked: Frame, predict: Predict) -> None:

@@ -1,52 +1,44 @@
-"""Runs a package's ONNX graph inline, on ONNX Runtime's CPU provider, from verified bytes."""
+"""Runs a package's ONNX graph inline, on ONNX Runtime, from verified bytes."""
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import onnxruntime  # reports nothing to its maker: ``modelwright/__init__.py`` forbade it before this line could run
+import onnxruntime  # as in :mod:`.sessions`
 from numpy.typing import NDArray
 
+from modelwright.adapters.runners.sessions import CPU_ONLY, Open, Sessions, first_line, open_session
+from modelwright.adapters.runners.trees.runner import with_kernel
+from modelwright.core.device import DeviceWish, Placement
 from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.core.package import Package
+from modelwright.ports.runner import Runner
 
 GRAPH_FILE = "model.onnx"
-_NO_FOLDER = "/dev/null"  # tensors kept in files beside a graph would be read from wherever this process stands
-_QUIET = 4  # fatal only: errors reach the caller as exceptions, not as lines on stderr
+
+_logger = logging.getLogger(__name__)
 
 
 class OnnxRunner:
     """One loaded graph.
 
     Args:
-        graph: serialized ONNX model.
         name: the model's name, for messages.
-        threads: threads inside one operator; ONNX Runtime would size its pool from the host, not from our share.
+        sessions: over the same graph, at least one; each runs what comes while the others are busy.
+        placement: where they are.
     """
 
     memory_bytes = 0
 
-    def __init__(self, graph: bytes, *, name: str, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _QUIET
-        # An arena keeps the memory of the largest run for ever, and makes every small model half as large again.
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
-        self._name = name
-        try:
-            self._session: Any = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
-            raise BadInputError(
-                "serve.graph-unusable",
-                f"The ONNX graph of {name!r} cannot be loaded.",
-                why=_first_line(error),
-                fix="Pack the model again with operators that this ONNX Runtime supports.",
-            ) from error
-        self._run = self._session.run
-        self._output_names = [output.name for output in self._session.get_outputs()]
+    def __init__(self, name: str, sessions: Sequence[Any], placement: Placement) -> None:
+        self._name, self.placement = name, placement
+        self._output_names = [output.name for output in sessions[0].get_outputs()]
+        self._free = deque(session.run for session in sessions)
+        self._run: Any = self._free[0] if len(sessions) == 1 else self._run_on_a_free_one
 
     @property
     def remote(self) -> None:
@@ -55,6 +47,8 @@ class OnnxRunner:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Named output tensors (all when ``outputs`` is None), in the order asked for.
+
+        From as many threads at once as there are sessions.
 
         Raises:
             BadInputError: ``serve.model-rejected-input``: a wrong name, type or shape, or an operator that failed.
@@ -66,11 +60,11 @@ class OnnxRunner:
             raise UnavailableError("serve.runner-closed", f"The runner of {self._name!r} is closed.")
         try:
             tensors = run(names, inputs)
-        except Exception as error:  # as above: no public base class
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
             raise BadInputError(
                 "serve.model-rejected-input",
                 f"Model {self._name!r} rejected its input.",
-                why=_first_line(error),
+                why=first_line(error),
                 fix="Compare the tensors with the model's metadata.",
             ) from error
         return dict(zip(names, tensors, strict=True))
@@ -80,24 +74,56 @@ class OnnxRunner:
         return "It is closed." if self._run is None else ""
 
     def close(self) -> None:
-        """Drop the session and its memory."""
-        self._run = self._session = None
+        """Drop the sessions and their memory."""
+        self._run = None
+        self._free.clear()
+
+    def _run_on_a_free_one(self, names: list[str], inputs: Mapping[str, NDArray[Any]]) -> Any:
+        run = self._free.popleft()
+        try:
+            return run(names, inputs)
+        finally:
+            self._free.append(run)
 
 
 class OnnxRunners:
-    """Loads packages that hold ``model.onnx``."""
+    """Loads packages that hold ``model.onnx``.
 
-    def load(self, package: Package, *, threads: int = 1) -> OnnxRunner:
+    Args:
+        wish: kinds of devices, in the order in which they are tried.
+        device_memory_bytes: the most that one session's arena may take of a device; 0: any.
+        available: the providers that ONNX Runtime was built with; None: ask it.
+        opener: makes one session.
+        kernels: private folder of compiled kernels for ensembles of trees on the CPU; None: ONNX Runtime runs them.
+    """
+
+    def __init__(
+        self,
+        wish: DeviceWish = CPU_ONLY,
+        *,
+        device_memory_bytes: int = 0,
+        available: Sequence[str] | None = None,
+        opener: Open = open_session,
+        kernels: Path | None = None,
+    ) -> None:
+        self._kernels = kernels
+        built = onnxruntime.get_available_providers() if available is None else available
+        self._sessions = Sessions(wish, memory_bytes=device_memory_bytes, available=built, opener=opener)
+
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
         """A runner over the package's verified graph.
 
         Raises:
             CorruptError: the bytes do not match the manifest.
             BadInputError: ``serve.graph-unusable``.
             NotFoundError: the package has no ``model.onnx``.
+            UnavailableError: ``serve.device-unavailable``.
         """
-        return OnnxRunner(package.read(GRAPH_FILE), name=package.name, threads=threads)
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of an error: ONNX Runtime appends stack frames with build paths."""
-    return str(error).strip().split("\n", 1)[0][:500]
+        graph = package.read(GRAPH_FILE)
+        sessions, placement = self._sessions.open(graph, name=package.name, threads=threads, instead=instead)
+        if placement.reason:
+            _logger.warning("runs on the CPU", extra={"model": package.name, "why": placement.reason})
+        runner = OnnxRunner(package.name, sessions, placement)
+        if self._kernels is None or placement.kind != "cpu":
+            return runner
+        return with_kernel(runner, graph, name=package.name, folder=self._kernels)

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from modelwright.adapters.runners.package_files import PackageFiles
 from modelwright.adapters.runners.quarantine import Quarantine
 from modelwright.adapters.runners.restarts import LONGEST_SECONDS, Restarts
 from modelwright.adapters.runners.worker import LostError, Opening, Worker, open_worker
+from modelwright.core.device import ON_CPU, DeviceWish, Placement
 from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError, UnavailableError
 from modelwright.core.native import Isolation
 from modelwright.core.package import Package
@@ -52,6 +53,7 @@ class ProcessRunner:
         memory_bytes: of each, at most.
         isolation: the least that each must hold, where the package does not ask for more.
         run_seconds: how long :meth:`run` waits for an answer.
+        devices: what the model is told to run on, one process after the other.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ProcessRunner:
         memory_bytes: int,
         isolation: Isolation,
         run_seconds: float = RUN_SECONDS,
+        devices: Sequence[str] = ("cpu",),
     ) -> None:
         native = package.native
         assert native is not None
@@ -76,6 +79,8 @@ class ProcessRunner:
         self._files = _files(package)
         level = max(isolation, native.isolation, key=_LEVELS.index)
         self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes)
+        self._devices = devices
+        self.placement = Placement(instances=instances) if instances > 1 else ON_CPU
         weakref.finalize(self, self._files.remove)
         self._places = [_Place(number) for number in range(instances)]
         self._watch: Watch | None = None
@@ -230,7 +235,8 @@ class ProcessRunner:
     def _open(self, place: _Place) -> Worker:
         try:
             self._files.restore()
-            worker = open_worker(self._opening, self._files.scratch(place.number), self._check)
+            opening = replace(self._opening, device=self._devices[place.number % len(self._devices)])
+            worker = open_worker(opening, self._files.scratch(place.number), self._check)
         except OSError as error:
             raise _not_started(self.name, error) from error
         told = {"model": self.name, "pid": worker.process.pid, "isolation": worker.level}
@@ -381,14 +387,21 @@ class ProcessRunners:
         instances: processes per version.
         memory_bytes: address space of each.
         isolation: the least that each must hold, where a package does not ask for more.
+        wish: kinds of devices; what the models are told of it is :func:`told_devices`.
     """
 
     def __init__(
-        self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES, isolation: Isolation = "standard"
+        self,
+        *,
+        instances: int = 1,
+        memory_bytes: int = MEMORY_BYTES,
+        isolation: Isolation = "standard",
+        wish: DeviceWish | None = None,
     ) -> None:
         self._instances, self._memory_bytes, self._isolation = instances, memory_bytes, isolation
+        self._devices = told_devices(wish)
 
-    def load(self, package: Package, *, threads: int = 1) -> ProcessRunner:
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> ProcessRunner:  # noqa: ARG002 - the port's
         """A runner whose first process has opened the model.
 
         Raises:
@@ -409,4 +422,14 @@ class ProcessRunners:
             threads=threads,
             memory_bytes=self._memory_bytes,
             isolation=self._isolation,
+            devices=self._devices,
         )
+
+
+def told_devices(wish: DeviceWish | None) -> tuple[str, ...]:
+    """The devices of the first kind that was asked for, as PyTorch names them; the CPU where nobody asked for one."""
+    if wish is None or wish.automatic:
+        return ("cpu",)
+    first = wish.choices[0]
+    kind = {"cuda": "cuda", "tensorrt": "cuda", "migraphx": "cuda", "coreml": "mps"}.get(first.kind, "cpu")
+    return tuple(f"{kind}:{number}" for number in first.ids) if kind == "cuda" and first.ids else (kind,)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modelwright.adapters.runners.onnx import OnnxRunners
 from modelwright.adapters.runners.process import MEMORY_BYTES, ProcessRunners
+from modelwright.adapters.runners.sessions import CPU_ONLY
+from modelwright.core.device import DeviceWish
 from modelwright.core.native import NATIVE_ROUTE, Isolation
 from modelwright.core.package import Package
 from modelwright.ports.runner import Runner
@@ -16,16 +20,26 @@ class RoutedRunners:
         instances: processes per native version.
         memory_bytes: address space of each.
         isolation: the least that each must hold, where a package does not ask for more.
+        wish: kinds of devices, in the order in which they are tried.
+        device_memory_bytes: the most that a graph's arena may take of a device; 0: any.
+        kernels: private folder of compiled kernels for ensembles of trees; None: ONNX Runtime runs them.
     """
 
     def __init__(
-        self, *, instances: int = 1, memory_bytes: int = MEMORY_BYTES, isolation: Isolation = "standard"
+        self,
+        *,
+        instances: int = 1,
+        memory_bytes: int = MEMORY_BYTES,
+        isolation: Isolation = "standard",
+        wish: DeviceWish = CPU_ONLY,
+        device_memory_bytes: int = 0,
+        kernels: Path | None = None,
     ) -> None:
-        self._inline = OnnxRunners()
-        self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes, isolation=isolation)
+        self._inline = OnnxRunners(wish, device_memory_bytes=device_memory_bytes, kernels=kernels)
+        self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes, isolation=isolation, wish=wish)
 
-    def load(self, package: Package, *, threads: int = 1) -> Runner:
+    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
         """As the package's loader; raises what it raises."""
         if package.description.route == NATIVE_ROUTE:
             return self._processes.load(package, threads=threads)
-        return self._inline.load(package, threads=threads)
+        return self._inline.load(package, threads=threads, instead=instead)

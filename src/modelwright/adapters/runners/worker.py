@@ -59,7 +59,7 @@ class Opening:
     """What a process is told before it opens the model.
 
     ``files`` is the directory with the package's verified files; ``isolation`` the level of jail it must hold;
-    ``memory_bytes`` bounds its address space.
+    ``memory_bytes`` bounds its address space, and ``device`` is what the model is told to run on.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Opening:
     isolation: str
     threads: int
     memory_bytes: int
+    device: str = "cpu"
 
 
 class Worker:
@@ -216,6 +217,7 @@ def _request(opening: Opening, scratch: Path) -> bytes:
             "isolation": opening.isolation,
             "memory_bytes": opening.memory_bytes,
             "threads": opening.threads,
+            "device": opening.device,
             "parent": os.getpid(),
         }
     )

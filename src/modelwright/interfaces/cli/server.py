@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from modelwright.core.device import parse_devices
 from modelwright.core.errors import DeadlineError, NotFoundError, UnavailableError
 from modelwright.interfaces.cli.output import json_option, print_json
 from modelwright.interfaces.cli.session import current_settings, existing
@@ -26,6 +27,15 @@ def _become(module: str, arguments: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell wanted
 
 
+def _devices(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    try:
+        if text is not None:
+            parse_devices(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+    return text
+
+
 @click.command(epilog="Example: modelwright serve --package flight-delay.mw --http 127.0.0.1:8080 --no-auth")
 @click.option("--package", "packages", multiple=True, help="Serve this package without a registry; may be repeated.")
 @click.option("--models", help="Serve the packages in this folder without a registry, and follow what changes there.")
@@ -33,6 +43,7 @@ def _become(module: str, arguments: list[str]) -> None:
 @click.option("--grpc", help="Address of the data plane over gRPC; none when left out.")
 @click.option("--control", help="Address of the control plane and the pages [127.0.0.1:8081].")
 @click.option("--workers", type=click.IntRange(1, MAX_WORKERS), help="Gateway processes, one for each core to use [1].")
+@click.option("--device", callback=_devices, help="Devices that models run on, such as cuda:0,1 or cuda,cpu [auto].")
 @click.option("--tls-certificate", help="PEM file with the server's certificate chain: speak TLS.")
 @click.option("--tls-key", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", help="PEM file: clients of the data plane need a certificate of this CA.")
@@ -61,6 +72,7 @@ def serve(
         raise click.UsageError("--workers goes with a registry: packages are served by one process.")
     arguments = ["--home", str(settings.home.absolute()), "--http", settings.http]
     arguments += ["--grpc", settings.grpc] if settings.grpc else []
+    arguments += ["--device", settings.device]
     for name in ("tls_certificate", "tls_key", "tls_client_ca"):
         path = getattr(settings, name)
         arguments += [f"--{name.replace('_', '-')}", path] if path else []

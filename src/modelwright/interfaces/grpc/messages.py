@@ -167,12 +167,19 @@ _CONFIG: dict[str, Fields] = {
         ("input", 5, "[]ModelInput"),
         ("output", 6, "[]ModelOutput"),
         ("version_policy", 3, "ModelVersionPolicy"),
+        ("instance_group", 7, "[]ModelInstanceGroup"),
         ("dynamic_batching", 11, "|ModelDynamicBatching"),
         ("backend", 17, "string"),
         ("model_transaction_policy", 19, "ModelTransactionPolicy"),
     ],
     "ModelVersionPolicy": [("specific", 3, "|ModelVersionPolicy.Specific")],
     "ModelVersionPolicy.Specific": [("versions", 1, "[]int64")],
+    "ModelInstanceGroup": [
+        ("name", 1, "string"),
+        ("count", 2, "int32"),
+        ("gpus", 3, "[]int32"),
+        ("kind", 4, "InstanceKind"),
+    ],
     "ModelDynamicBatching": [],
     "ModelTransactionPolicy": [("decoupled", 1, "bool")],
     "ModelInput": [("name", 1, "string"), ("data_type", 2, "DataType"), ("dims", 4, "[]int64")],
@@ -194,7 +201,10 @@ INFERENCE = File(
         "GRPCInferenceService": {name: (f"{name}Request", f"{name}Response") for name in _UNARY}
         | {"ModelStreamInfer": ("stream ModelInferRequest", "stream ModelStreamInferResponse")}
     },
-    enums={"DataType": tuple(f"TYPE_{name}" for name in _DATATYPES)},
+    enums={
+        "DataType": tuple(f"TYPE_{name}" for name in _DATATYPES),
+        "InstanceKind": ("KIND_AUTO", "KIND_GPU", "KIND_CPU", "KIND_MODEL"),
+    },
     oneofs={"ModelConfig": "scheduling_choice", "ModelVersionPolicy": "policy_choice"},
 )
 HEALTH = File(

@@ -42,6 +42,7 @@ class PlaneMetrics:
         yield from _runs(statistics.together(parts))
         yield from _waiting(saturation.together(parts))
         yield self._versions()
+        yield self._instances()
 
     def _versions(self) -> Family:
         table = self._plane.table
@@ -53,6 +54,17 @@ class PlaneMetrics:
         labels = ("model", "version", "role")
         help_ = "Share of a model's requests that a version in force answers."
         return Family("modelwright_version_weight", help_, "gauge", labels, arms)
+
+    def _instances(self) -> Family:
+        found = {
+            ((name, arm.version, device), (placement.instances / len(placement.names),))
+            for name, route in self._plane.routes.items()
+            for arm in route.by_version.values()
+            if arm.loaded.runner is not None and (placement := arm.loaded.runner.placement)
+            for device in placement.names
+        }
+        labels, help_ = ("model", "version", "device"), "Runs that a version in memory can make at once, by device."
+        return Family("modelwright_version_instances", help_, "gauge", labels, sorted(found))
 
 
 def _runs(served: Mapping[tuple[str, str], statistics.Served]) -> Iterator[Family]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import DATATYPES
+from modelwright.interfaces.http.parameters import Parameter
 
 MAX_DIMENSIONS = 32
 MAX_EMPTY = 2**16
@@ -41,7 +42,24 @@ _PLAIN = tuple(
 )
 PlainInput: Any = Union[_PLAIN]  # noqa: UP007 - made of a tuple
 """A tensor as a flat list of its datatype; the datatype's name is its tag, so that one pass decodes and checks it."""
-_DATATYPE = dict(zip(_PLAIN, _PYTHON_TYPE, strict=True))
+_ROWS = tuple(
+    msgspec.defstruct(
+        f"{datatype.title()}Rows",
+        [
+            ("name", str),
+            ("shape", list[int]),
+            ("data", list[list[kind]]),  # type: ignore[valid-type]
+            ("parameters", dict[str, Parameter] | None, None),
+        ],
+        tag_field="datatype",
+        tag=datatype,
+        gc=False,
+    )
+    for datatype, kind in _PYTHON_TYPE.items()
+)
+RowsInput: Any = Union[_ROWS]  # noqa: UP007 - made of a tuple
+"""A tensor as a list of lists of its datatype, else as :data:`PlainInput`."""
+_DATATYPE = dict(zip((*_PLAIN, *_ROWS), (*_PYTHON_TYPE, *_PYTHON_TYPE), strict=True))
 _FLAT = {datatype: msgspec.json.Decoder(list[kind]) for datatype, kind in _PYTHON_TYPE.items()}  # type: ignore[valid-type]
 _NARROW = {"FP16": "e", "FP32": "f"}  # a JSON number may be too large for these; their codes in ``struct``
 _LENGTH = struct.Struct("<I")
@@ -83,6 +101,21 @@ def decode_plain(items: list[Any]) -> dict[str, NDArray[Any]]:
         if name in inputs:
             raise given_twice(name)
         inputs[name] = _shaped(name, _DATATYPE[type(item)], shape, item.data)
+    return inputs
+
+
+def decode_rows(items: list[Any]) -> dict[str, NDArray[Any]]:
+    """The tensors of :data:`RowsInput` items by name.
+
+    Raises:
+        BadInputError: as :func:`decode_plain`, and ``serve.bad-data`` where rows differ in length.
+    """
+    inputs: dict[str, NDArray[Any]] = {}
+    for item in items:
+        name, datatype = item.name, _DATATYPE[type(item)]
+        if name in inputs:
+            raise given_twice(name)
+        inputs[name] = _shaped(name, datatype, item.shape, _joined(name, datatype, item.data))
     return inputs
 
 
@@ -160,15 +193,19 @@ def _values(name: str, datatype: str, text: bytes) -> tuple[list[Any], list[bool
     if depth == 0:
         values = [values]
     for _ in range(depth - 1):
-        if len(set(map(len, values))) > 1:
-            raise _bad_data(name, datatype, "Nested lists differ in length.")
-        values = list(chain.from_iterable(values))
+        values = _joined(name, datatype, values)
     if not holed:
         return values, None
     missing = [value is None for value in values]
     if _PYTHON_TYPE[datatype] is float:
         values = [math.nan if value is None else value for value in values]
     return values, missing
+
+
+def _joined(name: str, datatype: str, lists: list[list[Any]]) -> list[Any]:
+    if len(set(map(len, lists))) > 1:
+        raise _bad_data(name, datatype, "Nested lists differ in length.")
+    return list(chain.from_iterable(lists))
 
 
 @functools.lru_cache(maxsize=1024)
