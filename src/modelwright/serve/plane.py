@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from modelwright.serve.loader import Loader
 from modelwright.serve.prepare import Preparation, Prepared, Without
 from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
+from modelwright.serve.streaming import Chunks, Listener, Streaming, Streams, Whole
 from modelwright.serve.tally import OwnCounters, Tally
 
 QUEUE_SECONDS = 0.3
@@ -78,6 +80,7 @@ class Plane:
             watch=watch,
             run_seconds=run_seconds,
         )
+        self._streams = Streams(self._record_stream, self.tally, self._as_champion, chunk_seconds=run_seconds)
         loader = Loader(runners, threads=budget.threads, cores=budget.cores)
         self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
@@ -126,6 +129,38 @@ class Plane:
             UnavailableError: ``serve.overloaded``: it would wait too long; ``serve.version-failed``.
             RefusedError: ``serve.poison-request``.
         """
+        ticket = self._fitted(call, done)
+        arm = ticket.arm
+        if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
+            self._driver.refuse(arm.loaded, call, ticket.feeds)
+        ticket.started = call.started
+        self._driver.admit(arm.loaded, call)
+        self._driver.put(ticket)
+        return ticket
+
+    def stream(self, call: PredictCall, listener: Listener) -> Streaming:
+        """Take one request whose answer is wanted in chunks; a model that gives none answers in one.
+
+        Raises:
+            ModelwrightError: as :meth:`submit`.
+        """
+        ticket = self._fitted(call, _nobody)
+        native = ticket.arm.loaded.package.native
+        if native is None or not native.streams:
+            whole = Whole()
+            whole.ticket = self.submit(call, partial(_in_one_chunk, listener))
+            return whole
+        ticket.started = call.started
+        chunks = self._streams.open(ticket, listener)
+        self.residence.when_open(ticket.arm, lambda error: chunks.ended(error) if error else self._begin(chunks))
+        return chunks
+
+    def _begin(self, chunks: Chunks) -> None:
+        self._driver.adopt(chunks.ticket.arm.loaded)
+        self._streams.begin(chunks)
+
+    def _fitted(self, call: PredictCall, done: Done) -> Ticket:
+        """The request as the arm takes it that answers it."""
         route = self.route(call.model)
         if not call.prediction_id:
             call.prediction_id = new_prediction_id()
@@ -140,11 +175,6 @@ class Plane:
             canary, arm = arm, route.champion
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
-        if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
-            self._driver.refuse(arm.loaded, call, ticket.feeds)
-        ticket.started = call.started
-        self._driver.admit(arm.loaded, call)
-        self._driver.put(ticket)
         return ticket
 
     def predict(self, call: PredictCall) -> Answer:
@@ -185,6 +215,7 @@ class Plane:
     def give_up_late(self, now: float) -> None:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
+        self._streams.give_up_late(now)
 
     @property
     def able(self) -> bool:
@@ -241,6 +272,7 @@ class Plane:
     def close(self) -> None:
         """Run what waits and give back every runner."""
         self._driver.offload = self.residence.aside = None
+        self._streams.close()
         while self.run() or self.run_shadows():
             pass
         self.residence.close()
@@ -274,14 +306,24 @@ class Plane:
 
     def _stand_in(self, ticket: Ticket) -> bool:
         """A failing canary costs its caller nothing: the champion answers. False where there is none any more."""
+        other = self._as_champion(ticket)
+        if other is not None:
+            self._driver.put(other)
+        return other is not None
+
+    def _as_champion(self, ticket: Ticket) -> Ticket | None:
+        """The request as the champion takes it; None where it may not, or cannot."""
         route = self._routes.get(ticket.call.model)
         if route is None or ticket.call.group:
-            return False
+            return None
         try:
-            self._driver.put(_ticket(route.champion, ticket.call, ticket.done))
+            return _ticket(route.champion, ticket.call, ticket.done)
         except BadInputError:
-            return False
-        return True
+            return None
+
+    def _record_stream(self, ticket: Ticket, outputs: Feeds, seconds: float, status: str) -> None:
+        sent = ticket.feeds if ticket.sent is None else ticket.sent
+        self._record(ticket.arm, ticket.call, sent, outputs, ticket.rows, seconds, status)
 
     def _shadow(self, arm: LiveArm, call: PredictCall, answered: int) -> None:
         """Queue one request for a shadow; a failure is on record and fails nobody."""
@@ -337,6 +379,15 @@ class Plane:
 
 def _nobody(_outcome: Answer | ModelwrightError) -> None:
     """Nobody waits for a shadow."""
+
+
+def _in_one_chunk(listener: Listener, outcome: Answer | ModelwrightError) -> None:
+    """The answer of a model that gives no chunks."""
+    if isinstance(outcome, ModelwrightError):
+        listener.end(outcome)
+        return
+    listener.chunk(outcome)
+    listener.end(None)
 
 
 def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:
