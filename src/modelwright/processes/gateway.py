@@ -279,6 +279,7 @@ class Gateway:
             self._server.metrics.observe,
             self._server.metrics.count_error,
             self._observer,
+            self._settings.stream_seconds,
         )
         settings = self._settings
         server = await start(

@@ -145,8 +145,7 @@ class Plane:
             ModelwrightError: as :meth:`submit`.
         """
         ticket = self._fitted(call, _nobody)
-        native = ticket.arm.loaded.package.native
-        if native is None or not native.streams:
+        if not ticket.arm.loaded.streams:
             whole = Whole()
             whole.ticket = self.submit(call, partial(_in_one_chunk, listener))
             return whole
