@@ -152,6 +152,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "stream_seconds", float, "300", "Seconds an answer in chunks may take, from its request to its last event."
     ),
+    Setting("sequence_idle_seconds", float, "60", "A sequence of requests that nobody asks about for so long is over."),
+    Setting("max_sequences", int, "10000", "Sequences of requests that are open in a gateway at once."),
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting(
@@ -223,6 +225,8 @@ class Settings:
     body_bytes_per_second: int
     request_seconds: float
     stream_seconds: float
+    sequence_idle_seconds: float
+    max_sequences: int
     queue_seconds: float
     drain_seconds: float
     threads: int

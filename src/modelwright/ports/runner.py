@@ -18,11 +18,15 @@ Outcome = dict[str, NDArray[Any]] | ModelwrightError
 
 
 class SequenceMark(NamedTuple):
-    """Which sequence a request belongs to; ``start`` and ``end`` tell that it is its first or its last one."""
+    """Which sequence a request belongs to; ``start`` and ``end`` tell that it is its first or its last one.
+
+    ``key`` tells it from every other one of the model, those with the same id among them.
+    """
 
     id: str
     start: bool = False
     end: bool = False
+    key: int = 0
 
 
 class ChunkSink(Protocol):
@@ -110,7 +114,7 @@ class Remote(Protocol):
         """
         ...
 
-    def forget(self, seat: int, sequence: str) -> None:
+    def forget(self, seat: int, key: int) -> None:
         """Let a process throw away what it keeps of a sequence; nothing where there is no such process any more."""
         ...
 

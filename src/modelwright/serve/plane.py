@@ -26,6 +26,7 @@ from modelwright.serve.loader import Loader
 from modelwright.serve.prepare import Preparation, Prepared, Without
 from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
+from modelwright.serve.sequences import IDLE_SECONDS, MOST, Sequences
 from modelwright.serve.streaming import Chunks, Listener, Streaming, Streams, Whole
 from modelwright.serve.tally import OwnCounters, Tally
 
@@ -54,6 +55,8 @@ class Plane:
         counters: where to count; None: in this process alone.
         watch: the event loop, for models in other processes; None: runs wait for them.
         run_seconds: a run in another process that takes longer hangs.
+        max_sequences: sequences at once.
+        sequence_idle_seconds: a sequence that nobody asks about for so long is over.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Plane:
         counters: Counters | None = None,
         watch: Watch | None = None,
         run_seconds: float = RUN_SECONDS,
+        max_sequences: int = MOST,
+        sequence_idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
         self._sink = sink
@@ -80,6 +85,10 @@ class Plane:
             watch=watch,
             run_seconds=run_seconds,
         )
+        self._sequences = Sequences(
+            self._driver, self.tally, most=max_sequences, idle_seconds=sequence_idle_seconds, run_seconds=run_seconds
+        )
+        self._driver.freed = self._sequences.go_on
         self._streams = Streams(self._record_stream, self.tally, self._as_champion, chunk_seconds=run_seconds)
         loader = Loader(runners, threads=budget.threads, cores=budget.cores)
         self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
@@ -134,9 +143,23 @@ class Plane:
         if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
             self._driver.refuse(arm.loaded, call, ticket.feeds)
         ticket.started = call.started
+        if call.sequence is not None:
+            if arm.loaded.sequences:
+                self._sequences.put(ticket)
+                self.residence.when_open(arm, partial(self._go_on, arm.loaded))
+                return ticket
+            self._sequences.touch(call)
         self._driver.admit(arm.loaded, call)
         self._driver.put(ticket)
         return ticket
+
+    def _go_on(self, loaded: Loaded, error: ModelwrightError | None) -> None:
+        """A version with sequences is in memory, or cannot be."""
+        if error is not None:
+            self._sequences.fail(loaded, error)
+            return
+        self._driver.adopt(loaded)
+        self._sequences.go_on(loaded)
 
     def stream(self, call: PredictCall, listener: Listener) -> Streaming:
         """Take one request whose answer is wanted in chunks; a model that gives none answers in one.
@@ -149,6 +172,12 @@ class Plane:
             whole = Whole()
             whole.ticket = self.submit(call, partial(_in_one_chunk, listener))
             return whole
+        if call.sequence is not None and ticket.arm.loaded.sequences:
+            raise BadInputError(
+                "serve.bad-sequence",
+                "A request of a sequence cannot be answered in chunks.",
+                fix="Leave the sequence out, or ask for the whole answer.",
+            )
         ticket.started = call.started
         chunks = self._streams.open(ticket, listener)
         self.residence.when_open(ticket.arm, lambda error: chunks.ended(error) if error else self._begin(chunks))
@@ -165,7 +194,7 @@ class Plane:
             call.prediction_id = new_prediction_id()
         elif len(call.prediction_id) > MAX_ID_LENGTH:
             raise BadInputError("serve.id-too-long", f"The id has more than {MAX_ID_LENGTH} characters.")
-        arm = route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
+        arm = self._arm(call, route)
         try:
             ticket = _ticket(arm, call, done)
         except BadInputError as error:
@@ -175,6 +204,15 @@ class Plane:
             ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
         return ticket
+
+    def _arm(self, call: PredictCall, route: LiveRoute) -> LiveArm:
+        """The arm that answers: the one that is named, that of the request's sequence or group, or by its id."""
+        if call.sequence is None:
+            return route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
+        call.group = call.group or call.sequence.id
+        return self._sequences.arm(
+            call, lambda: route.pinned(call.version) if call.version else route.pick(call.group), self._loaded
+        )
 
     def predict(self, call: PredictCall) -> Answer:
         """:meth:`submit` and :meth:`run` in one, for a plane without ``offload``.
@@ -215,6 +253,7 @@ class Plane:
         """Fail those whose time (``time.perf_counter``) ran out while their run is under way in another thread."""
         self._driver.give_up_late(now)
         self._streams.give_up_late(now)
+        self._sequences.sweep(now)
 
     @property
     def able(self) -> bool:

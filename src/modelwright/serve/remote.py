@@ -38,6 +38,10 @@ class Finishing(Protocol):
         """Run what waits in the next turn."""
         ...
 
+    def freed(self, loaded: Loaded) -> None:
+        """A process can start a run, or there is one more or less."""
+        ...
+
 
 class RemoteLane:
     """One lane whose runs are made in other processes; told of them as their ``ports.runner.Observer``.
@@ -77,6 +81,11 @@ class RemoteLane:
 
     def changed(self) -> None:
         """Go on with what waits."""
+        self._driver.freed(self._lane.loaded)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See how many runs can start, and have what waits looked at."""
         self._lane.slots = self._slots()
         self._driver.wake(self._lane)
 
@@ -107,6 +116,7 @@ class RemoteLane:
     def _back(self, run: Run, outcome: Outcome) -> None:
         lane, tickets = self._lane, run.tickets
         lane.runs.remove(run)
+        self._driver.freed(lane.loaded)  # what belongs to sequences has its turn between two runs of others
         lane.slots = self._slots()
         if isinstance(outcome, ModelwrightError):
             self._failed(run, outcome)

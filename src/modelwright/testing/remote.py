@@ -30,7 +30,7 @@ class SteppedRemote:
         self.streams: dict[int, ChunkSink] = {}
         self.said: list[tuple[str, int]] = []
         self.marks: dict[int, SequenceMark] = {}
-        self.forgotten: list[tuple[int, str]] = []
+        self.forgotten: list[tuple[int, int]] = []
         self._standing = dict.fromkeys(range(1, places + 1), 0)
         self.failure: UnavailableError | None = None
         self._function, self._done = function, dict[int, Callable[[Outcome], None]]()
@@ -91,9 +91,9 @@ class SteppedRemote:
         self._observer.restarted()
         self._observer.changed()
 
-    def forget(self, seat: int, sequence: str) -> None:
+    def forget(self, seat: int, key: int) -> None:
         """Remember it."""
-        self.forgotten.append((seat, sequence))
+        self.forgotten.append((seat, key))
 
     def stream(self, feeds: Feeds, sink: ChunkSink) -> int:  # noqa: ARG002 - the test says what comes
         """Keep the answer for the test to give."""

@@ -57,7 +57,7 @@ class NativeTurns:
     def __init__(self, frames: Frames, model: OpenModel) -> None:
         self._frames, self._model = frames, model
         self._streams: dict[int, _Stream] = {}
-        self._sequences: dict[str, Sequence] = {}
+        self._sequences: dict[int, Sequence] = {}
         self._told: dict[str, Any] | None = None
 
     def serve(self) -> None:
@@ -97,7 +97,7 @@ class NativeTurns:
         elif told.kind == SEQUENCE:
             self._told = json.loads(told.text)
         elif told.kind == FORGET:
-            self._sequences.pop(told.text.decode(), None)
+            self._sequences.pop(told.run, None)
         else:
             raise EndedError
 
@@ -117,13 +117,13 @@ class NativeTurns:
         told, self._told = self._told, None
         if told is None:
             return None
-        identity = told["id"]
-        found = None if told["start"] else self._sequences.get(identity)
+        key = told["key"]
+        found = None if told["start"] else self._sequences.get(key)
         if found is None:
-            found = self._sequences[identity] = Sequence(identity)
+            found = self._sequences[key] = Sequence(told["id"])
         found.start, found.end = told["start"], told["end"]
         if found.end:
-            del self._sequences[identity]
+            del self._sequences[key]
         return found
 
     def _open(self, asked: Frame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import threading
@@ -33,6 +34,7 @@ MAX_STREAMS = 16
 MEMORY_BYTES = 16 * 2**30
 _LEVELS = ("off", "standard", "strict")
 
+_seats = itertools.count(1)  # of all processes: none has the number of one before it
 _logger = logging.getLogger(__name__)
 
 
@@ -92,7 +94,7 @@ class ProcessRunner:
         self._observer: Observer | None = None
         self._closed, self._asking = threading.Event(), threading.Lock()
         self._failure: UnavailableError | None = None
-        self._runs = self._seats = 0
+        self._runs = 0
         self._in_company = False
         try:
             self._seat(self._places[0], self._open(self._places[0]))
@@ -215,12 +217,12 @@ class ProcessRunner:
             self._watch.call_soon(partial(self._gone, place, place.worker, lost))
         return place.run
 
-    def forget(self, seat: int, sequence: str) -> None:
+    def forget(self, seat: int, key: int) -> None:
         """Let a process throw away what it keeps of a sequence."""
         for place in self._places:
             if place.seat == seat and place.worker is not None:
                 with suppress(LostError):  # its end is heard in a moment
-                    place.worker.forget(sequence)
+                    place.worker.forget(key)
 
     def stream(self, feeds: Feeds, sink: ChunkSink) -> int:
         """Begin an answer in chunks in the process that does least."""
@@ -309,8 +311,7 @@ class ProcessRunner:
         return worker
 
     def _seat(self, place: _Place, worker: Worker) -> None:
-        self._seats += 1
-        place.worker, place.seat = worker, self._seats
+        place.worker, place.seat = worker, next(_seats)
 
     def _look_after(self, place: _Place, worker: Worker) -> None:
         assert self._watch is not None

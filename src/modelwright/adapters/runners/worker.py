@@ -139,9 +139,9 @@ class Worker:
         if self._book.cancel(run):
             self._tell(CANCEL, run)
 
-    def forget(self, sequence: str) -> None:
+    def forget(self, key: int) -> None:
         """Tell the process that a sequence is over; raises LostError."""
-        self._tell(FORGET, 0, sequence.encode())
+        self._tell(FORGET, key)
 
     def _number(self) -> int:
         if not self._secrets:  # no process can know, and answer, a request that it was not given yet

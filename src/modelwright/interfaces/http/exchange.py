@@ -10,6 +10,7 @@ from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.interfaces.http.message import Reply, Request
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.lane import Ticket
+from modelwright.serve.sequences import mark_of
 from modelwright.serve.several import submit_all
 from modelwright.serve.streaming import Listener, Streaming
 from modelwright.serve.turn import Turn
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT = b"modelwright-timeout-ms"
 _ATTEMPT = b"x-envoy-attempt-count"
+_SEQUENCE, _SEQUENCE_START = b"modelwright-sequence-id", b"modelwright-sequence-start"
+_SEQUENCE_END = b"modelwright-sequence-end"
 
 
 class Events(Listener, Protocol):
@@ -119,6 +122,12 @@ class Exchange:
         if _TIMEOUT in headers:
             limit = min(limit, self.started + _milliseconds(headers[_TIMEOUT]) / 1000)
         call.limit, call.started = min(call.limit, limit), self.started
+        if _SEQUENCE in headers and call.sequence is None:
+            call.sequence = mark_of(
+                headers[_SEQUENCE].decode("latin-1").strip(),
+                headers.get(_SEQUENCE_START) == b"true",
+                headers.get(_SEQUENCE_END) == b"true",
+            )
         if _ATTEMPT in headers:
             call.retry = headers[_ATTEMPT].strip() not in (b"", b"0", b"1")
 
