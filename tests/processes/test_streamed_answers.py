@@ -1,5 +1,6 @@
 """Answers in chunks from a real gateway and a real process of a model."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -7,9 +8,12 @@ import signal
 import time
 import urllib.request
 
+import numpy as np
 import pytest
 
 from kit.gateways import serving
+from modelwright.client import AsyncClient, Client
+from modelwright.core.errors import BadInputError
 from modelwright.core.signature import Signature, TensorSpec
 
 WORDS = """
@@ -162,3 +166,28 @@ def test_the_connection_goes_on_after_the_last_event(gateway):
     assert len(list(events)) == 2
     events.client.request("GET", "/v2/health/live")
     assert events.client.getresponse().status == 200
+
+
+def test_the_client_reads_chunks_as_they_come_and_closing_it_stops_the_model(gateway):
+    with Client(f"http://127.0.0.1:{gateway.port}", timeout=60) as client:
+        found = [chunk.outputs["word"].item() for chunk in client.stream("words", {"text": ["a b c"]}, id="two")]
+        assert found == ["a", "b", "c"]
+        endless = client.stream("words", {"text": ["count 1000000 10"]})
+        assert next(endless).outputs["word"].item().startswith("0 ")
+        endless.close()
+        with pytest.raises(BadInputError, match="no such word"):
+            list(client.stream("words", {"text": ["fail"]}))
+        with pytest.raises(BadInputError, match="no such word"):
+            list(client.stream("words", {"text": ["a fail"]}))
+        assert len(list(client.stream("total", np.ones((2, 3), np.float32)))) == 1
+
+
+def test_the_asynchronous_client_reads_many_answers_at_once(gateway):
+    async def read(client, text):
+        return [chunk.outputs["word"].item() async for chunk in client.stream("words", {"text": [text]})]
+
+    async def story():
+        async with AsyncClient(f"http://127.0.0.1:{gateway.port}", timeout=60) as client:
+            return await asyncio.gather(*(read(client, f"a b {number}") for number in range(8)))
+
+    assert asyncio.run(story()) == [["a", "b", str(number)] for number in range(8)]

@@ -118,6 +118,11 @@ class Chunks:
         """End it here."""
         self.finish(error.code, error)
 
+    def refused(self, error: ModelwrightError) -> None:
+        """It does not begin."""
+        self.over = True
+        self._listener.end(error)
+
     def finish(self, status: str, error: ModelwrightError | None) -> None:
         """Record it and tell who asked."""
         if self.over:
@@ -180,11 +185,17 @@ class Streams:
             error = remote.quarantined(ticket.feeds)
         if error is not None or remote is None:
             self._tally.refuse(ticket.call.model, "queue")
-            chunks.ended(error)
+            self._refuse(chunks, error or _no_place(ticket.call.model))
             return
         chunks.began = chunks.heard = time.perf_counter()
         chunks.remote, chunks.run = remote, remote.stream(ticket.feeds, chunks)
         self._tally.run(ticket.call.model, 1)
+
+    def _refuse(self, chunks: Chunks, error: ModelwrightError) -> None:
+        """It did not begin: as with any request that is refused, nothing is on record."""
+        self._open.discard(chunks)
+        chunks.ticket.arm.loaded.in_flight -= 1
+        chunks.refused(error)
 
     def stand_in(self, chunks: Chunks, status: str) -> bool:
         """A canary that fails before its first chunk costs its caller nothing; False where there is no other arm."""

@@ -152,7 +152,9 @@ class EventStream:
             self._exchange.line = self._exchange.line if self._chunked else _CLOSE
         self._error = error
         if error is not None:
-            event = b"event: error\ndata: %b\n\n" % msgspec.json.encode({"error": words(error), "code": error.code})
+            event = b"event: error\ndata: %b\n\n" % msgspec.json.encode(
+                {"error": words(error), "code": error.code, "kind": error.kind}
+            )
         else:
             said: dict[str, object] = {"chunks": self._chunks}
             if answer is not None:
