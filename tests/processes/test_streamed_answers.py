@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import time
 import urllib.request
 
@@ -136,6 +137,53 @@ def test_a_reader_who_stops_reading_stops_the_model_and_costs_little_memory(gate
     assert gateway.rss - before < 40
     assert [next(chunks)[1]["word"].split()[0] for _ in range(200)] == [str(number) for number in range(1, 201)]
     slow.client.close()
+
+
+def test_long_chunks_of_several_answers_do_not_mix(gateway):
+    with Client(f"http://127.0.0.1:{gateway.port}", timeout=60) as client:
+        answers = [client.stream("words", {"text": [f"count {10 + size} {size * 100_000}"]}) for size in range(4)]
+        found = list(zip(*answers, strict=False))
+        whole = client.predict("words", {"text": ["y" * 200_000]})
+    assert len(found) == 10
+    for number, chunks in enumerate(found):
+        for size, chunk in enumerate(chunks):
+            assert chunk.outputs["word"].item() == f"{number} " + "x" * (size * 100_000)
+    assert len(whole.outputs["word"].item()) == 200_000
+
+
+def test_requests_behind_an_answer_in_chunks_are_answered_after_it(gateway):
+    body = b'{"text": "a b"}'
+    ask = b"POST /v2/models/words/generate_stream HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+    found = raw(gateway, ask + ask + b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert found.count(b"event: end") == 2
+    assert found.count(b"0\r\n\r\nHTTP/1.1 200 OK") == 2
+    assert found.endswith(b'{"live":true}')
+
+
+def test_where_the_connection_closes_after_the_answer_its_end_is_the_answers(gateway):
+    for version, header in ((b"1.1", b"connection: close\r\n"), (b"1.0", b""), (b"1.0", b"connection: keep-alive\r\n")):
+        head = b"POST /v2/models/words/generate_stream HTTP/%b\r\nhost: x\r\n%bcontent-length: 13\r\n\r\n" % (
+            version,
+            header,
+        )
+        found = raw(gateway, head + b'{"text": "a"}')
+        assert b"transfer-encoding" not in found
+        assert b'"word":"a"' in found
+        assert found.rstrip().endswith(b"}")
+        assert b"event: end" in found
+
+
+def raw(gateway, data):
+    """Everything until the server closes."""
+    parts = []
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as client:
+        client.sendall(data)
+        while part := client.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def test_a_client_who_leaves_stops_the_model(gateway):
