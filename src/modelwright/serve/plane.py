@@ -194,7 +194,10 @@ class Plane:
             call.prediction_id = new_prediction_id()
         elif len(call.prediction_id) > MAX_ID_LENGTH:
             raise BadInputError("serve.id-too-long", f"The id has more than {MAX_ID_LENGTH} characters.")
-        arm = self._arm(call, route)
+        if call.sequence is not None:
+            arm = self._arm_of_sequence(call, route)
+        else:
+            arm = route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
         try:
             ticket = _ticket(arm, call, done)
         except BadInputError as error:
@@ -205,10 +208,9 @@ class Plane:
             self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
         return ticket
 
-    def _arm(self, call: PredictCall, route: LiveRoute) -> LiveArm:
-        """The arm that answers: the one that is named, that of the request's sequence or group, or by its id."""
-        if call.sequence is None:
-            return route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
+    def _arm_of_sequence(self, call: PredictCall, route: LiveRoute) -> LiveArm:
+        """The arm that answers all requests of a sequence."""
+        assert call.sequence is not None
         call.group = call.group or call.sequence.id
         return self._sequences.arm(
             call, lambda: route.pinned(call.version) if call.version else route.pick(call.group), self._loaded
