@@ -239,3 +239,25 @@ def test_the_asynchronous_client_reads_many_answers_at_once(gateway):
             return await asyncio.gather(*(read(client, f"a b {number}") for number in range(8)))
 
     assert asyncio.run(story()) == [["a", "b", str(number)] for number in range(8)]
+
+
+def test_more_answers_in_chunks_than_a_process_makes_at_once_are_refused_with_503(gateway):
+    waiting = [Events(gateway.port, {"text": "count 1000000 20000"}) for _ in range(16)]
+    refused = Events(gateway.port, {"text": "a"})
+    assert refused.answer.status == 503
+    assert refused.answer.headers["modelwright-error"] == "serve.overloaded"
+    assert refused.answer.headers["retry-after"] == "1"
+    for events in waiting:
+        events.answer.close()
+        events.client.close()
+    until(lambda: Events(gateway.port, {"text": "a"}).answer.status == 200)
+
+
+def test_a_model_that_does_not_stop_when_its_caller_left_is_killed_and_replaced(gateway):
+    kills = gateway.metric("modelwright_runner_kills")
+    events = Events(gateway.port, {"text": "a wait"})
+    next(iter(events))
+    events.answer.close()
+    events.client.close()
+    until(lambda: gateway.metric("modelwright_runner_kills") == kills + 1)
+    assert len(list(Events(gateway.port, {"text": "a b"}))) == 3

@@ -75,6 +75,8 @@ class RemoteLane:
         for run in list(self._lane.runs):
             taken = now - run.began
             patience = max(HUNG_SECONDS, HUNG_TIMES * (run.free_at - run.began))
+            if self._lane.loaded.streams:  # it may wait for a chunk of somebody else's, and killing would end that
+                patience = self._run_seconds
             given_up = all(ticket.cancelled for ticket in run.tickets)
             if taken > self._run_seconds or (given_up and taken > patience):
                 self._remote.abandon(run.number)

@@ -5,6 +5,7 @@ import queue
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from modelwright.core.signature import Signature, TensorSpec
 
@@ -21,13 +22,21 @@ COUNTER = """
                 raise ValueError("enough")
             yield {"y": np.full((1, 1), number)}
 """
+REMEMBERING = """
+    import numpy as np
+
+    def predict(inputs, sequence):
+        total = sequence.state["total"] = sequence.state.get("total", 0) + inputs["x"].sum()
+        return {"y": np.full((1, 1), total)}
+"""
 SIGNATURE = Signature((TensorSpec("x", "INT64", (-1, 1)),), (TensorSpec("y", "INT64", (-1, 1)),))
 
 
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory, gateway_process, code_package):
     package = code_package(COUNTER, "counter", SIGNATURE, streams=True)
-    gateway = gateway_process(tmp_path_factory.mktemp("decoupled") / "home", [package], "--no-auth")
+    other = code_package(REMEMBERING, "sum", SIGNATURE, sequences=True, row_independent=False)
+    gateway = gateway_process(tmp_path_factory.mktemp("decoupled") / "home", [package, other], "--no-auth")
     yield gateway
     assert gateway.stop() == 0
 
@@ -85,3 +94,16 @@ def test_a_stream_that_is_cancelled_stops_the_model_and_frees_its_place(counting
             assert came.get(timeout=60)[1] is None
             client.stop_stream(cancel_requests=True)
     assert asked(counting, 3) == [0, 1, 2]
+
+
+def test_a_sequence_goes_on_from_call_to_call(counting):
+    with triton.InferenceServerClient(counting.grpc) as client:
+        found = [
+            client.infer("sum", tensor(value), sequence_id="s", sequence_start=value == 1, sequence_end=value == 3)
+            .as_numpy("y")
+            .item()
+            for value in (1, 2, 3)
+        ]
+        with pytest.raises(InferenceServerException, match="no such sequence"):
+            client.infer("sum", tensor(4), sequence_id="s")
+    assert found == [1, 3, 6]
