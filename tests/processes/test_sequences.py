@@ -28,6 +28,7 @@ COUNTER = """
             "pid": np.full(shape, os.getpid()),
         }
 """
+NAMES = {"start": "sequence_start", "end": "sequence_end"}
 SIGNATURE = Signature(
     (TensorSpec("x", "INT64", (-1, 1)),), tuple(TensorSpec(name, "INT64", (-1, 1)) for name in ("count", "last", "pid"))
 )
@@ -58,7 +59,7 @@ class Asker:
         """Status, and count, last value and process id, or the code of the error."""
         tensor = {"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [value]}
         named = {} if identity is None else {"sequence_id": identity}
-        parameters = named | {f"sequence_{name}": flag for name, flag in flags.items()}
+        parameters = named | {NAMES.get(name, name): flag for name, flag in flags.items()}
         self.client.request(
             "POST", "/v2/models/counter/infer", json.dumps({"inputs": [tensor], "parameters": parameters})
         )
@@ -109,6 +110,7 @@ def test_a_sequence_begins_with_a_start_and_is_gone_after_its_end(gateway):
     assert asker.ask(1, "a", start=True)[1] == 1
     assert asker.ask(1, "a", start=True)[1] == 1
     assert asker.ask(1, "x" * 200, start=True) == (400, "serve.bad-sequence")
+    assert asker.ask(1, "a", row_errors=True) == (400, "serve.bad-sequence")
 
 
 def test_a_process_that_dies_ends_its_sequences_with_an_error_and_they_can_begin_anew(gateway):

@@ -218,7 +218,9 @@ class Streams:
         ticket.arm.loaded.used = now
         ticket.ran = Ran(chunks.began, now, 1, ticket.rows)
         self._record(ticket, chunks.last, now - chunks.began, status)
-        if status != "ok":
+        if status == "ok":
+            self._tally.statistics.ran([ticket], [chunks.last], ticket.rows, chunks.began, now)
+        else:
             self._tally.statistics.fail(ticket, now)
         if chunks.remote is not None and chunks.run:
             self._stopping[chunks] = now
