@@ -48,7 +48,7 @@ def test_a_stream_and_a_sequence_are_noted_and_the_first_chunks_are_held_to_the_
     plain = "def predict(inputs): return {'y': inputs['age']}\n"
     assert converted(tmp_path, plain).native == Native("python", "model.py")
     streaming = converted(
-        tmp_path, plain + "def stream(inputs):\n    yield {'y': inputs['age']}\n    yield {'y': [[1.0]]}\n"
+        tmp_path, plain + "def stream(inputs):\n    yield {'y': inputs['age']}\n    yield {'y': [[1]]}\n"
     )
     assert streaming.native == Native("python", "model.py", streams=True)
     counting = converted(tmp_path, "def predict(inputs, sequence): return {'y': inputs['age']}")
