@@ -261,3 +261,11 @@ def test_a_model_that_does_not_stop_when_its_caller_left_is_killed_and_replaced(
     events.client.close()
     until(lambda: gateway.metric("modelwright_runner_kills") == kills + 1)
     assert len(list(Events(gateway.port, {"text": "a b"}))) == 3
+
+
+def test_a_gateway_that_stops_ends_what_is_not_over_in_time_with_an_error(tmp_path, words):
+    with serving(tmp_path, words, drain_seconds=0.5) as stopping:
+        events = iter(Events(stopping.port, {"text": "a wait"}))
+        assert next(events)[1]["word"] == "a"
+        os.kill(stopping.popen.pid, signal.SIGTERM)
+        assert [(name, told["code"]) for name, told in events] == [("error", "serve.runner-lost")]

@@ -312,11 +312,15 @@ class Plane:
     def close(self) -> None:
         """Run what waits and give back every runner."""
         self._driver.offload = self.residence.aside = None
-        self._streams.close()
+        self.end_streams()
         while self.run() or self.run_shadows():
             pass
         self.residence.close()
         self._routes, self._loaded = {}, {}
+
+    def end_streams(self) -> None:
+        """End every answer in chunks: the server stops."""
+        self._streams.close()
 
     def _load_for(self, arm: LiveArm) -> None:
         self.residence.want(arm)

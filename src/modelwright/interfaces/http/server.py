@@ -181,6 +181,8 @@ class DataPlane:
             connection.stop_when_idle()
         while (self._busy() or self._outbox) and time.monotonic() < deadline:  # noqa: ASYNC110 - many ends, one rare wait
             await asyncio.sleep(0.01)
+        self.plane.end_streams()
+        self.turn.end()  # their last events leave
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in list(self._connections):
@@ -384,6 +386,8 @@ class DataPlane:
     def _leave_stream(self, exchange: Exchange, stream: Events, now: float, *, written: bool) -> None:
         """What an answer in events has to send; its last event only leaves with its record in the log."""
         stream.leave(lost=self._lost() if not written and self.limits.log_required else None)
+        if self.draining and not stream.open and len(exchange.connection.exchanges) == 1:
+            exchange.line = CLOSE
         reply = stream.told()
         if reply is None:
             return
