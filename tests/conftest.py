@@ -267,6 +267,8 @@ def code_package() -> Callable[..., Package]:
         isolation: Isolation = "standard",
         idempotent: bool = True,
         row_independent: bool = True,
+        streams: bool = False,
+        sequences: bool = False,
     ) -> Package:
         taken = TensorSpec("X", "FP32", (-1, 3))
         made_by = ("python", "3.11", "model.py", NATIVE_ROUTE, "2026-01-01T00:00:00Z", "3.11")
@@ -276,7 +278,9 @@ def code_package() -> Callable[..., Package]:
             "signature.json": package_codec.signature_json(
                 signature or Signature((taken,), (TensorSpec("total", "FP32", (-1, 1)),))
             ),
-            "native.json": package_codec.native_json(Native("python", "model.py", isolation, idempotent)),
+            "native.json": package_codec.native_json(
+                Native("python", "model.py", isolation, idempotent, streams, sequences)
+            ),
             "model.py": textwrap.dedent(source).encode(),
         }
         if golden is not None:

@@ -170,6 +170,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("header_seconds", float, "5", "Seconds a client has to send a request head."),
     Setting("body_bytes_per_second", int, "1024", "Slowest speed of a request body, after 5 seconds; 0: any speed."),
     Setting("request_seconds", float, "30", "Seconds a request may take, from its head to its answer."),
+    Setting(
+        "stream_seconds", float, "300", "Seconds an answer in chunks may take, from its request to its last event."
+    ),
+    Setting("sequence_idle_seconds", float, "60", "A sequence of requests that nobody asks about for so long is over."),
+    Setting("max_sequences", int, "10000", "Sequences of requests that are open in a gateway at once."),
     Setting("queue_seconds", float, "0.3", "A request that would wait longer for its model is refused (503)."),
     Setting("drain_seconds", float, "30", "Seconds a stopping gateway waits for open requests."),
     Setting(
@@ -271,6 +276,9 @@ class Settings:
     header_seconds: float
     body_bytes_per_second: int
     request_seconds: float
+    stream_seconds: float
+    sequence_idle_seconds: float
+    max_sequences: int
     queue_seconds: float
     drain_seconds: float
     threads: int

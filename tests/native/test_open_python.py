@@ -1,5 +1,6 @@
 """`open_model`, loader python: the user's own predict, and answers that are answers."""
 
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from modelwright.core.errors import BadInputError, InternalError
 from modelwright.core.native import Native
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.native import open_model
+from modelwright.native.python_file import MODULE
 
 SIGNATURE = Signature(
     (TensorSpec("x", "FP64", (-1, 1), ("x",)),),
@@ -137,3 +139,69 @@ def test_a_class_that_takes_a_device_is_told_it_and_another_is_not(tmp_path):
     assert open_model(native, file, outputs, device="cuda:1")({})["y"].tolist() == ["cuda:1"]
     file.write_text(taking.replace(", device='none'", "").replace("= device", "= 'own'") + answering)
     assert open_model(native, file, outputs, device="cuda:1")({})["y"].tolist() == ["own"]
+
+
+TOTAL = Signature((TensorSpec("x", "FP64", (-1, 1)),), (TensorSpec("total", "FP64", (-1, 1)),))
+
+
+def total(tmp_path, source):
+    return opened(tmp_path, source, TOTAL)
+
+
+def test_a_stream_gives_chunks_of_any_number_of_rows_and_is_closed_when_it_is_left(tmp_path):
+    model = total(
+        tmp_path,
+        """
+        import numpy as np
+
+        closed = []
+
+        def predict(inputs):
+            return {"total": inputs["x"]}
+
+        def stream(inputs):
+            try:
+                for rows in range(1, 100):
+                    yield {"total": np.zeros((rows, 1))}
+            finally:
+                closed.append(True)
+        """,
+    )
+    assert model.streams
+    assert not model.sequences
+    chunks = model.stream({"x": np.ones((1, 1))})
+    assert [next(chunks)["total"].shape for _ in range(3)] == [(1, 1), (2, 1), (3, 1)]
+    chunks.close()
+    assert sys.modules[MODULE].closed == [True]
+
+
+@pytest.mark.parametrize("made", ["{'other': inputs['x']}", "3", "{'total': inputs['x'].astype(str)}"])
+def test_a_chunk_that_is_no_answer_is_told(tmp_path, made):
+    model = total(
+        tmp_path,
+        f"""
+        def predict(inputs):
+            return {{"total": inputs["x"]}}
+
+        def stream(inputs):
+            yield {made}
+        """,
+    )
+    with pytest.raises(InternalError) as caught:
+        next(model.stream({"x": np.ones((1, 1))}))
+    assert caught.value.code == "native.bad-answer"
+
+
+def test_a_model_that_takes_a_sequence_is_given_one_of_its_own_where_a_request_has_none(tmp_path):
+    model = total(
+        tmp_path,
+        """
+        def predict(inputs, sequence):
+            assert sequence.start and sequence.end and not sequence.state
+            sequence.state["seen"] = True
+            return {"total": inputs["x"]}
+        """,
+    )
+    assert model.sequences
+    for _ in range(2):
+        assert model({"x": np.ones((1, 1))})["total"].tolist() == [[1.0]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -51,6 +52,7 @@ class Client:
     ) -> None:
         server = address(url, ca, certificate)
         self._calls = Calls(Exchanges(server.url, Writer(server, token), retries), timeout)
+        self._timeout = timeout
         self._pool = SocketPool(server, max(1, pool))
 
     def __enter__(self) -> Self:
@@ -129,6 +131,52 @@ class Client:
             priority=priority,
         )
         return self._take(steps)
+
+    def stream(
+        self,
+        model: str,
+        rows: Any,
+        *,
+        version: str = "",
+        outputs: Sequence[str] | None = None,
+        id: str = "",  # noqa: A002 - the protocol's name
+        event_time: float | str | datetime | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Predictions]:
+        """The model's answer in chunks, as the model makes them; a model that makes none answers in one.
+
+        Each chunk is as :meth:`predict`'s answer, with any number of rows. The server makes a few chunks ahead, and
+        waits while none is asked for; leave the loop, or close the iterator, and the model stops. Nothing is retried.
+
+        Args:
+            model: its name.
+            rows: as for :meth:`predict`.
+            version: empty: whatever the server routes to.
+            outputs: names of the output tensors wanted; None: all.
+            id: the prediction's id; empty: one is made.
+            event_time: when the event was; None: now.
+            deadline: seconds for the whole answer; None: what the server allows. Each chunk may take the ``timeout`` of
+                the client.
+
+        Raises:
+            ModelwrightError: as :meth:`predict`, before the first chunk or in the middle; ``client.answer-cut-off``
+                where the answer ends without its last event.
+        """
+        steps = self._calls.stream(
+            model,
+            rows,
+            version=version,
+            outputs=outputs,
+            identity=id,
+            event_time=event_time,
+            deadline=deadline,
+        )
+        parts, reader = self._take(steps)
+        with closing(self._pool.bytes_of(parts, self._timeout)) as arriving:
+            for data in arriving:
+                yield from reader.feed(data)
+                if reader.over:
+                    return
 
     def truth(
         self,

@@ -14,17 +14,19 @@ from urllib.parse import quote
 import msgspec
 
 from modelwright.client.encoding import Parameters, decode, encode
+from modelwright.client.events import EventReader
 from modelwright.client.failures import refused, unexpected, warnings_of
 from modelwright.client.model import ServedModel, served_model
 from modelwright.client.predictions import Predictions
 from modelwright.client.rows import tensors
 from modelwright.client.steps import Exchanges, Steps
 from modelwright.client.truths import truth_bodies
-from modelwright.client.wire import BINARY, JSON, Reply, Request
+from modelwright.client.wire import BINARY, JSON, Buffer, Reply, Request
 from modelwright.core.errors import BadInputError, ModelwrightError
 
 Body = TypeVar("Body")
 _KEPT = 1024  # descriptions of models
+_LONGEST = 86_400.0  # seconds of an answer in chunks; the server allows less
 # What is said of tensors that were made for another version than the server has by now; others give no code.
 _STALE = frozenset(
     {"unknown-input", "missing-input", "wrong-datatype", "wrong-shape", "missing-value", "unknown-output"}
@@ -123,6 +125,30 @@ class Calls:
             if (known.signature, known.binary) == (kept.signature, kept.binary):
                 raise
         return (yield from self._infer(known, rows, asked, started, limit))
+
+    def stream(
+        self,
+        model: str,
+        rows: Any,
+        *,
+        version: str,
+        outputs: Sequence[str] | None,
+        identity: str,
+        event_time: float | str | datetime | None,
+        deadline: float | None,
+    ) -> Steps[tuple[list[Buffer], EventReader]]:
+        """What is sent to ask for an answer in chunks, and what reads it."""
+        started, limit = self._span(None)
+        asked = _Asked(model, version, outputs, identity or new_id(), _parameters(event_time, 0))
+        kept = self._models.get((model, version))
+        known = kept or (yield from self._describe(model, version, started, limit))
+        body, _ = encode(
+            tensors(known, rows), identity=asked.identity, outputs=outputs, parameters=asked.parameters, binary=False
+        )
+        path = f"/v2/models/{_quoted(model)}{f'/versions/{_quoted(version)}' if version else ''}/generate_stream"
+        _, until = self._span(_LONGEST if deadline is None else deadline)
+        parts = self._exchanges.once(Request(b"POST", path, body, JSON), until - time.monotonic())
+        return parts, EventReader(self._exchanges.url, lambda reply: self._predictions(known, asked, reply))
 
     def truth(
         self, model: str, ids: Any, values: Any, *, event_time: float | str | datetime | None, deadline: float | None

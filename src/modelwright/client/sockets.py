@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Generator
 
 import httptools
 
@@ -103,6 +104,32 @@ class SocketPool:
             return self._exchange(parts, started, limit)
         finally:
             self._give_place()
+
+    def bytes_of(self, parts: list[Buffer], seconds: float) -> Generator[bytes, None, None]:
+        """What comes as the answer, over a connection of its own; empty at its end.
+
+        Raises:
+            UnavailableError, DeadlineError: ``client.*``; ``seconds`` passed without a byte.
+        """
+        connection: _Connection | None = None
+        try:
+            connection = _Connection(self._address, time.monotonic() + seconds)
+            connection.socket.settimeout(seconds)
+            connection.socket.sendall(b"".join(parts))
+            while True:
+                yield (data := connection.socket.recv(_CHUNK))
+                if not data:
+                    return
+        except (TimeoutError, BlockingIOError) as error:
+            raise late(self._address.url, seconds).error from error
+        except OSError as error:
+            failed = (
+                unreachable(self._address.url, error) if connection is None else lost(self._address.url, begun=True)
+            )
+            raise failed.error from error
+        finally:
+            if connection is not None:
+                connection.socket.close()
 
     def close(self) -> None:
         """Close what is idle."""

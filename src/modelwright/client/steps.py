@@ -69,6 +69,10 @@ class Exchanges:
             yield Wait(pause)
             attempt += 1
 
+    def once(self, request: Request, seconds: float) -> list[Buffer]:
+        """The parts of a request that is sent once, and given up after so many seconds."""
+        return self._writer.write(request, min(max(int(seconds * 1000), 1), _LATEST), 1)
+
     def fetch(self, request: Request, started: float, limit: float) -> Steps[Reply]:
         """The answer to a request that the server took.
 

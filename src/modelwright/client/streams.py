@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncGenerator
 from typing import cast
 
 import httptools
@@ -11,6 +12,8 @@ import httptools
 from modelwright.client.address import Address
 from modelwright.client.failures import late, lost, not_http, unreachable
 from modelwright.client.wire import Buffer, Lost, Reader, Reply
+
+_PART = 1 << 16
 
 
 class _Connection(asyncio.Protocol):
@@ -103,6 +106,38 @@ class StreamPool:
                     self._give_place()
         except TimeoutError:
             return late(self._address.url, limit - started)
+
+    async def bytes_of(self, parts: list[Buffer], seconds: float) -> AsyncGenerator[bytes, None]:
+        """What comes as the answer, over a connection of its own; empty at its end.
+
+        Raises:
+            UnavailableError, DeadlineError: ``client.*``; ``seconds`` passed without a byte.
+        """
+        address, writer = self._address, None
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_connection(
+                    address.host,
+                    address.port,
+                    ssl=address.context,
+                    server_hostname=address.host if address.context else None,
+                )
+                writer.write(b"".join(parts))
+                await writer.drain()
+            while True:
+                async with asyncio.timeout(seconds):
+                    data = await reader.read(_PART)
+                yield data
+                if not data:
+                    return
+        except TimeoutError as error:
+            raise late(address.url, seconds).error from error
+        except OSError as error:
+            failed = unreachable(address.url, error) if writer is None else lost(address.url, begun=True)
+            raise failed.error from error
+        finally:
+            if writer is not None:
+                writer.transport.abort()
 
     def close(self) -> None:
         """Close what is idle."""

@@ -14,10 +14,13 @@ class Native:
     """A package whose ``description.route`` is ``native`` holds one; it is opened in a process of its own only.
 
     ``loader`` names who opens ``file``. ``isolation`` is the jail the model needs at least; an operator may ask for
-    more, and for less only with a role. ``idempotent``: a request whose process died may be run again.
+    more, and for less only with a role. ``idempotent``: a request whose process died may be run again. ``streams``: it
+    can answer in chunks. ``sequences``: it keeps state from one request of a sequence to the next.
     """
 
     loader: str
     file: str
     isolation: Isolation = "strict"
     idempotent: bool = True
+    streams: bool = False
+    sequences: bool = False

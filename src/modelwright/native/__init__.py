@@ -1,5 +1,6 @@
 """Models that run as code: opened and asked only inside a jailed process."""
 
-from modelwright.native.opening import open_model
+from modelwright.native.abilities import Sequence
+from modelwright.native.opening import OpenModel, open_model
 
-__all__ = ["open_model"]
+__all__ = ["OpenModel", "Sequence", "open_model"]

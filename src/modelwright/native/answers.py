@@ -30,12 +30,12 @@ def conform(answers: Any, signature: Signature, rows: int | None) -> dict[str, N
         InternalError: ``native.bad-answer``.
     """
     if not isinstance(answers, Mapping):
-        raise bad_answer(f"predict returned a {type(answers).__name__} where a dictionary of arrays is asked")
+        raise bad_answer(f"the model gave a {type(answers).__name__} where a dictionary of arrays is asked")
     if not signature.outputs:
         return {str(name): _counted(str(name), _array(str(name), value), rows) for name, value in answers.items()}
     if len(answers) != len(signature.outputs) or any(spec.name not in answers for spec in signature.outputs):
         wanted = ", ".join(spec.name for spec in signature.outputs)
-        raise bad_answer(f"predict returned {', '.join(map(str, answers)) or 'nothing'} where {wanted} is asked")
+        raise bad_answer(f"the model gave {', '.join(map(str, answers)) or 'nothing'} where {wanted} is asked")
     return {spec.name: _typed(spec, answers[spec.name], rows) for spec in signature.outputs}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.native import Native
 from modelwright.core.signature import Signature
-from modelwright.native.answers import conform, rows_of
+from modelwright.native.abilities import Abilities, Sequence
+from modelwright.native.answers import bad_answer, conform, rows_of
 
 GROUP = "modelwright.loaders"
 Feeds = Mapping[str, NDArray[Any]]
-Loader = Callable[..., Callable[[Feeds], Mapping[str, Any]]]
+Loader = Callable[..., Abilities | Callable[[Feeds], Mapping[str, Any]]]
 # Known by place and not by entry point: a jailed process may see the code and not the metadata of its installation.
 _BUILT_IN = {
     "python": "modelwright.native.python_file:open_python",
@@ -26,9 +27,63 @@ _BUILT_IN = {
 }
 
 
-def open_model(
-    native: Native, file: Path, signature: Signature, *, device: str = "cpu"
-) -> Callable[[Feeds], dict[str, NDArray[Any]]]:
+class OpenModel:
+    """A model that is open: call it with input tensors by name, and it gives output tensors by name.
+
+    It raises BadInputError (``serve.model-rejected-input``) where the model raises, InternalError
+    (``native.bad-answer``) for answers that the signature does not allow.
+
+    Args:
+        abilities: what the model can do.
+        signature: what its answers are held to.
+    """
+
+    def __init__(self, abilities: Abilities, signature: Signature) -> None:
+        self._abilities, self._signature = abilities, signature
+        self.streams, self.sequences = abilities.stream is not None, abilities.takes_sequence
+
+    def __call__(self, feeds: Feeds, sequence: Sequence | None = None) -> dict[str, NDArray[Any]]:
+        """The answer, all rows of it; a request of no sequence is one of its own."""
+        try:
+            if self.sequences:
+                answers = self._abilities.predict(feeds, sequence=sequence or Sequence("", start=True, end=True))
+            else:
+                answers = self._abilities.predict(feeds)
+        except ModelwrightError:
+            raise
+        except Exception as error:
+            raise rejected(error) from error
+        return conform(answers, self._signature, rows_of(feeds, self._signature))
+
+    def stream(self, feeds: Feeds) -> Iterator[dict[str, NDArray[Any]]]:
+        """The answer in chunks, each of any number of rows. Closing this closes the model's generator."""
+        assert self._abilities.stream is not None
+        try:
+            chunks = iter(self._abilities.stream(feeds))
+        except ModelwrightError:
+            raise
+        except TypeError as error:
+            raise bad_answer(f"stream gave nothing to iterate over: {error}") from error
+        except Exception as error:
+            raise rejected(error) from error
+        try:
+            while True:
+                try:
+                    chunk = next(chunks)
+                except StopIteration:
+                    return
+                except ModelwrightError:
+                    raise
+                except Exception as error:
+                    raise rejected(error) from error
+                yield conform(chunk, self._signature, None)
+        finally:
+            close = getattr(chunks, "close", None)  # generators have one, other iterators need none
+            if close is not None:
+                close()
+
+
+def open_model(native: Native, file: Path, signature: Signature, *, device: str = "cpu") -> OpenModel:
     """Open a model that runs as code. Call it only where that code may do no harm: in a jailed process.
 
     Args:
@@ -39,26 +94,15 @@ def open_model(
         device: what the model runs on, as PyTorch names it (``cpu``, ``cuda:1``); given to loaders that take it.
 
     Returns:
-        Input tensors by name to output tensors by name. It raises BadInputError (``serve.model-rejected-input``) where
-        the model raises, InternalError (``native.bad-answer``) for answers that the signature does not allow.
+        The model.
 
     Raises:
         BadInputError: ``native.unknown-loader``, ``native.unreadable-model``, and what a loader finds wrong.
     """
     opened = loader(native.loader)
     takes_device = "device" in inspect.signature(opened).parameters
-    answer = opened(file, signature, device=device) if takes_device else opened(file, signature)
-
-    def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
-        try:
-            answers = answer(feeds)
-        except ModelwrightError:
-            raise
-        except Exception as error:
-            raise rejected(error) from error
-        return conform(answers, signature, rows_of(feeds, signature))
-
-    return run
+    found = opened(file, signature, device=device) if takes_device else opened(file, signature)
+    return OpenModel(found if isinstance(found, Abilities) else Abilities(found), signature)
 
 
 def loader(name: str) -> Loader:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numpy.typing import NDArray
-
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.signature import Signature
+from modelwright.native.abilities import Abilities
 
 MODULE = "modelwright_model"
 
 
-def open_python(
-    file: Path, signature: Signature, *, device: str = "cpu"
-) -> Callable[[Mapping[str, NDArray[Any]]], Mapping[str, Any]]:
-    """Run the file as the module ``modelwright_model`` and give its ``predict``.
+def open_python(file: Path, signature: Signature, *, device: str = "cpu") -> Abilities:
+    """Run the file as the module ``modelwright_model`` and give its ``predict``, and its ``stream`` if it has one.
 
     ``Model``, where the file defines it, is made with the folder that the file lies in, and with ``device`` where it
     has a parameter of that name.
@@ -33,23 +30,32 @@ def open_python(
     made = getattr(module, "Model", None)
     if isinstance(made, type):
         try:
-            predict = getattr(_make(made, file.parent, device), "predict", None)
+            holder: object = _make(made, file.parent, device)
         except ModelwrightError:
             raise
         except Exception as error:
             raise _unreadable(f"Model(folder) raised {_words(error)}", "Correct Model.__init__.") from error
         where = "the class Model"
     else:
-        predict, where = getattr(module, "predict", None), "the file"
+        holder, where = module, "the file"
+    predict, stream = getattr(holder, "predict", None), getattr(holder, "stream", None)
     if not callable(predict):
         raise _unreadable(
             f"{where} defines no predict",
             "Define predict(inputs), which takes and returns arrays by name, or a class Model with such a method.",
         )
-    if inspect.iscoroutinefunction(predict):
-        raise _unreadable("predict is a coroutine", "Define it with def, not with async def.")
-    answering: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, Any]] = predict
-    return answering
+    for name, function in (("predict", predict), ("stream", stream)):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise _unreadable(f"{name} is a coroutine", "Define it with def, not with async def.")
+    return Abilities(predict, stream if callable(stream) else None, takes_sequence=_takes_sequence(predict))
+
+
+def _takes_sequence(predict: Callable[..., Any]) -> bool:
+    """Whether ``predict`` has a parameter of that name."""
+    try:
+        return "sequence" in inspect.signature(predict).parameters
+    except (TypeError, ValueError):  # of a function that is no Python
+        return False
 
 
 def _make(model: type, folder: Path, device: str) -> Any:

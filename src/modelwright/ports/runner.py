@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -16,6 +16,30 @@ LOST = "serve.runner-lost"
 
 Feeds = Mapping[str, NDArray[Any]]
 Outcome = dict[str, NDArray[Any]] | ModelwrightError
+
+
+class SequenceMark(NamedTuple):
+    """Which sequence a request belongs to; ``start`` and ``end`` tell that it is its first or its last one.
+
+    ``key`` tells it from every other one of the model, those with the same id among them.
+    """
+
+    id: str
+    start: bool = False
+    end: bool = False
+    key: int = 0
+
+
+class ChunkSink(Protocol):
+    """Who gets an answer in chunks, on the loop's thread."""
+
+    def chunk(self, outputs: dict[str, NDArray[Any]]) -> None:
+        """One more chunk; :meth:`Remote.welcome` says when it has been used."""
+        ...
+
+    def ended(self, error: ModelwrightError | None) -> None:
+        """Told once: there are no more chunks; why, where they are not all."""
+        ...
 
 
 class Watch(Protocol):
@@ -55,6 +79,8 @@ class Remote(Protocol):
 
     idempotent: bool
     """Whether a run that was lost may be made again."""
+    window: int
+    """How many chunks of one answer come before the first of them was welcomed."""
 
     @property
     def idle(self) -> int:
@@ -70,12 +96,43 @@ class Remote(Protocol):
         """From now on be driven by an event loop."""
         ...
 
-    def start(self, feeds: Feeds, done: Callable[[Outcome], None]) -> int:
-        """Begin a run (``idle`` is above 0); ``done`` gets its outcome once, never within this call. Returns its id."""
+    @property
+    def seats(self) -> Mapping[int, bool]:
+        """The processes that stand, by a number that none had before; True where a run can start now."""
+        ...
+
+    @property
+    def stream_slots(self) -> int:
+        """How many more answers in chunks can begin now."""
+        ...
+
+    def start(
+        self, feeds: Feeds, done: Callable[[Outcome], None], sequence: SequenceMark | None = None, seat: int = 0
+    ) -> int:
+        """Begin a run (``idle`` is above 0); ``done`` gets its outcome once, never within this call. Returns its id.
+
+        In the process ``seat``, which must be free; 0: in any.
+        """
+        ...
+
+    def forget(self, seat: int, key: int) -> None:
+        """Let a process throw away what it keeps of a sequence; nothing where there is no such process any more."""
+        ...
+
+    def stream(self, feeds: Feeds, sink: ChunkSink) -> int:
+        """Begin an answer in chunks (``stream_slots`` is above 0); ``sink`` is never told within this call."""
+        ...
+
+    def welcome(self, run: int) -> None:
+        """A chunk has been used: one more may come."""
+        ...
+
+    def cancel(self, run: int) -> None:
+        """No more chunks are wanted; the end of the answer is told once the model stopped."""
         ...
 
     def abandon(self, run: int) -> None:
-        """End a run that hangs, with its process. Its ``done`` gets an error of code :data:`LOST`."""
+        """End a run or an answer in chunks that hangs, with its process. It ends with an error of code :data:`LOST`."""
         ...
 
     def blame(self, feeds: Feeds) -> RefusedError | None:

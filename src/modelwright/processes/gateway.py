@@ -113,6 +113,8 @@ class Gateway:
             counters=MappedCounters(run_dir / FOLDER, identity) if options.supervised else OwnCounters(),
             watch=self._watch,
             run_seconds=settings.request_seconds,
+            max_sequences=settings.max_sequences,
+            sequence_idle_seconds=settings.sequence_idle_seconds,
         )
         self._turn = Turn(self._plane, self._sink, lambda work: asyncio.get_running_loop().call_soon(work))
         self._observer = observer_of(settings, identity)
@@ -211,6 +213,7 @@ class Gateway:
             self._server.metrics.observe,
             self._server.metrics.count_error,
             self._observer,
+            self._settings.stream_seconds,
         )
         settings = self._settings
         server = await start(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.signature import Signature
 from modelwright.core.version import Role
+from modelwright.ports.runner import SequenceMark
 
 MAX_ID_LENGTH = 128
 DEFAULT_PRIORITY, MAX_PRIORITY = 5, 10
@@ -31,7 +32,7 @@ class PredictCall:
     before: under pressure it is refused first; ``started`` is the moment at which its last byte came, 0 where that is
     not known; ``finite`` tells that no number is infinite, or NaN but where ``nulls`` says so. ``group`` is the id that
     decides the arm where it is not the prediction's own: requests of one group meet the same arm, and no other one
-    answers in its place.
+    answers in its place. ``sequence`` is the sequence that it belongs to.
     """
 
     model: str
@@ -49,6 +50,7 @@ class PredictCall:
     finite: bool = False
     group: str = ""
     started: float = 0.0
+    sequence: SequenceMark | None = None
 
 
 @dataclass(slots=True)

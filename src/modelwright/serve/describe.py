@@ -38,7 +38,7 @@ def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
         "max_batch_size": rows,
         "input": _tensors(loaded.signature.inputs, batched=rows > 0),
         "output": _tensors(loaded.signature.outputs, batched=rows > 0),
-        "model_transaction_policy": {"decoupled": False},
+        "model_transaction_policy": {"decoupled": loaded.streams},
     }
     return config | instances | ({"dynamic_batching": {}} if loaded.batched else {})
 

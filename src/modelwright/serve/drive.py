@@ -54,6 +54,7 @@ class Driver:
         run_seconds: float = RUN_SECONDS,
     ) -> None:
         self.offload = offload
+        self.freed: Callable[[Loaded], None] = _nothing
         self._absent = absent
         self._watch, self._run_seconds = watch, run_seconds
         self._remotes: dict[Lane, RemoteLane] = {}
@@ -98,6 +99,18 @@ class Driver:
             self._remotes[lane] = aside = RemoteLane(lane, remote, self._tally, self, self._run_seconds)
             remote.attach(self._watch, aside)
             aside.changed()
+
+    def refresh(self, loaded: Loaded) -> None:
+        """A run was started, or has ended, in a process of this version beside its queue."""
+        lane = self._lanes.get(loaded.digest)
+        if lane is not None and lane in self._remotes:
+            self._remotes[lane].refresh()
+
+    def begin_for(self, loaded: Loaded) -> None:
+        """Run what waits in the queue of this version, now, as far as it can begin."""
+        lane = self._lanes.get(loaded.digest)
+        if lane is not None and lane in self._remotes:
+            self.begin(lane)
 
     def longest_wait(self, loaded: Loaded) -> float:
         """How long nobody who comes now waits longer than, in seconds."""
@@ -284,6 +297,10 @@ class Driver:
                 _logger.exception("an answer could not be finished")
                 ticket.done(InternalError("serve.internal", "The request failed here.", fix="See the server's log."))
         self._tally.statistics.ran(tickets, outcomes, rows, began, ended)
+
+
+def _nothing(_loaded: Loaded) -> None:
+    """Nobody waits beside the queues."""
 
 
 def _too_late() -> ModelwrightError:

@@ -25,7 +25,7 @@ def split(call: PredictCall, loaded: Loaded) -> list[PredictCall]:
     """A call for each row.
 
     Raises:
-        BadInputError: ``serve.no-rows``, ``serve.rows-differ``, ``serve.id-too-long``.
+        BadInputError: ``serve.no-rows``, ``serve.rows-differ``, ``serve.id-too-long``, ``serve.bad-sequence``.
         TooLargeError: ``serve.too-many-rows``.
     """
     counts = {tensor.shape[0] if tensor.ndim else -1 for tensor in call.inputs.values()}
@@ -34,6 +34,10 @@ def split(call: PredictCall, loaded: Loaded) -> list[PredictCall]:
             "serve.no-rows",
             f"The request for model {call.model!r} has no rows that could fail by themselves.",
             fix="Leave row_errors out.",
+        )
+    if call.sequence is not None and loaded.sequences:
+        raise BadInputError(
+            "serve.bad-sequence", "A request of a sequence cannot fail row by row.", fix="Leave row_errors out."
         )
     if len(counts) > 1:
         raise BadInputError("serve.rows-differ", "The inputs differ in their number of rows.")

@@ -89,6 +89,16 @@ class Loaded:
         self.run: Run = _absent if runner is None else _run_of(package, runner)
         self.remote: Remote | None = None if runner is None else runner.remote
 
+    @property
+    def streams(self) -> bool:
+        """Whether it can answer in chunks."""
+        return self.package.native is not None and self.package.native.streams
+
+    @property
+    def sequences(self) -> bool:
+        """Whether it keeps state from one request of a sequence to the next."""
+        return self.package.native is not None and self.package.native.sequences
+
     def take(self, proved: Proved) -> None:
         """Hold a runner."""
         self.runner, self.run, self.pace = proved.runner, _run_of(self.package, proved.runner), proved.pace

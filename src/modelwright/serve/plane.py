@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from modelwright.serve.prepare import Preparation, Prepared, Without
 from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.reuse import Reuse
 from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
+from modelwright.serve.sequences import IDLE_SECONDS, MOST, Sequences
+from modelwright.serve.streaming import Chunks, Listener, Streaming, Streams, Whole
 from modelwright.serve.tally import OwnCounters, Tally
 
 QUEUE_SECONDS = 0.3
@@ -56,6 +59,8 @@ class Plane:
         cache: answers that are kept for equal requests; None: none are.
         watch: the event loop, for models in other processes; None: runs wait for them.
         run_seconds: a run in another process that takes longer hangs.
+        max_sequences: sequences at once.
+        sequence_idle_seconds: a sequence that nobody asks about for so long is over.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class Plane:
         watch: Watch | None = None,
         run_seconds: float = RUN_SECONDS,
         cache: ResponseCache | None = None,
+        max_sequences: int = MOST,
+        sequence_idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
         self._sink = sink
@@ -84,6 +91,11 @@ class Plane:
             run_seconds=run_seconds,
         )
         self._reuse = None if cache is None else Reuse(cache, self.tally, self._driver.put, self._finish)
+        self._sequences = Sequences(
+            self._driver, self.tally, most=max_sequences, idle_seconds=sequence_idle_seconds, run_seconds=run_seconds
+        )
+        self._driver.freed = self._sequences.go_on
+        self._streams = Streams(self._record_stream, self.tally, self._as_champion, chunk_seconds=run_seconds)
         loader = Loader(runners, threads=budget.threads, cores=budget.cores)
         self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
@@ -132,23 +144,17 @@ class Plane:
             UnavailableError: ``serve.overloaded``: it would wait too long; ``serve.version-failed``.
             RefusedError: ``serve.poison-request``.
         """
-        route = self.route(call.model)
-        if not call.prediction_id:
-            call.prediction_id = new_prediction_id()
-        elif len(call.prediction_id) > MAX_ID_LENGTH:
-            raise BadInputError("serve.id-too-long", f"The id has more than {MAX_ID_LENGTH} characters.")
-        arm = route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
-        try:
-            ticket = _ticket(arm, call, done)
-        except BadInputError as error:
-            if arm.role != "canary" or call.group:
-                raise
-            canary, arm = arm, route.champion
-            ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
-            self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        ticket = self._fitted(call, done)
+        arm = ticket.arm
         if arm.loaded.remote is not None and arm.role != "canary":  # where a canary fails, the champion answers
             self._driver.refuse(arm.loaded, call, ticket.feeds)
         ticket.started = call.started
+        if call.sequence is not None:
+            if arm.loaded.sequences:
+                self._sequences.put(ticket)
+                self.residence.when_open(arm, partial(self._go_on, arm.loaded))
+                return ticket
+            self._sequences.touch(call)
         reuse = self._reuse
         if reuse is not None and reuse.takes(ticket):
             return ticket
@@ -157,6 +163,69 @@ class Plane:
             reuse.lead(ticket)
         self._driver.put(ticket)
         return ticket
+
+    def _go_on(self, loaded: Loaded, error: ModelwrightError | None) -> None:
+        """A version with sequences is in memory, or cannot be."""
+        if error is not None:
+            self._sequences.fail(loaded, error)
+            return
+        self._driver.adopt(loaded)
+        self._sequences.go_on(loaded)
+
+    def stream(self, call: PredictCall, listener: Listener) -> Streaming:
+        """Take one request whose answer is wanted in chunks; a model that gives none answers in one.
+
+        Raises:
+            ModelwrightError: as :meth:`submit`.
+        """
+        ticket = self._fitted(call, _nobody)
+        if not ticket.arm.loaded.streams:
+            whole = Whole()
+            whole.ticket = self.submit(call, partial(_in_one_chunk, listener))
+            return whole
+        if call.sequence is not None and ticket.arm.loaded.sequences:
+            raise BadInputError(
+                "serve.bad-sequence",
+                "A request of a sequence cannot be answered in chunks.",
+                fix="Leave the sequence out, or ask for the whole answer.",
+            )
+        ticket.started = call.started
+        chunks = self._streams.open(ticket, listener)
+        self.residence.when_open(ticket.arm, lambda error: chunks.ended(error) if error else self._begin(chunks))
+        return chunks
+
+    def _begin(self, chunks: Chunks) -> None:
+        self._driver.adopt(chunks.ticket.arm.loaded)
+        self._streams.begin(chunks)
+
+    def _fitted(self, call: PredictCall, done: Done) -> Ticket:
+        """The request as the arm takes it that answers it."""
+        route = self.route(call.model)
+        if not call.prediction_id:
+            call.prediction_id = new_prediction_id()
+        elif len(call.prediction_id) > MAX_ID_LENGTH:
+            raise BadInputError("serve.id-too-long", f"The id has more than {MAX_ID_LENGTH} characters.")
+        if call.sequence is not None:
+            arm = self._arm_of_sequence(call, route)
+        else:
+            arm = route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
+        try:
+            ticket = _ticket(arm, call, done)
+        except BadInputError as error:
+            if arm.role != "canary" or call.group:
+                raise
+            canary, arm = arm, route.champion
+            ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
+            self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+        return ticket
+
+    def _arm_of_sequence(self, call: PredictCall, route: LiveRoute) -> LiveArm:
+        """The arm that answers all requests of a sequence."""
+        assert call.sequence is not None
+        call.group = call.group or call.sequence.id
+        return self._sequences.arm(
+            call, lambda: route.pinned(call.version) if call.version else route.pick(call.group), self._loaded
+        )
 
     def predict(self, call: PredictCall) -> Answer:
         """:meth:`submit` and :meth:`run` in one, for a plane without ``offload``.
@@ -202,6 +271,8 @@ class Plane:
             self._reuse.sweep()
             for ticket in self._reuse.late(now):
                 self._driver.give_up(ticket, now)
+        self._streams.give_up_late(now)
+        self._sequences.sweep(now)
 
     @property
     def able(self) -> bool:
@@ -258,10 +329,15 @@ class Plane:
     def close(self) -> None:
         """Run what waits and give back every runner."""
         self._driver.offload = self.residence.aside = None
+        self.end_streams()
         while self.run() or self.run_shadows():
             pass
         self.residence.close()
         self._routes, self._loaded = {}, {}
+
+    def end_streams(self) -> None:
+        """End every answer in chunks: the server stops."""
+        self._streams.close()
 
     def _load_for(self, arm: LiveArm) -> None:
         self.residence.want(arm)
@@ -303,14 +379,24 @@ class Plane:
 
     def _stand_in(self, ticket: Ticket) -> bool:
         """A failing canary costs its caller nothing: the champion answers. False where there is none any more."""
+        other = self._as_champion(ticket)
+        if other is not None:
+            self._driver.put(other)
+        return other is not None
+
+    def _as_champion(self, ticket: Ticket) -> Ticket | None:
+        """The request as the champion takes it; None where it may not, or cannot."""
         route = self._routes.get(ticket.call.model)
         if route is None or ticket.call.group:
-            return False
+            return None
         try:
-            self._driver.put(_ticket(route.champion, ticket.call, ticket.done))
+            return _ticket(route.champion, ticket.call, ticket.done)
         except BadInputError:
-            return False
-        return True
+            return None
+
+    def _record_stream(self, ticket: Ticket, outputs: Feeds, seconds: float, status: str) -> None:
+        sent = ticket.feeds if ticket.sent is None else ticket.sent
+        self._record(ticket.arm, ticket.call, sent, outputs, ticket.rows, seconds, status)
 
     def _shadow(self, arm: LiveArm, call: PredictCall, answered: int) -> None:
         """Queue one request for a shadow; a failure is on record and fails nobody."""
@@ -390,6 +476,15 @@ class Plane:
 
 def _nobody(_outcome: Answer | ModelwrightError) -> None:
     """Nobody waits for a shadow."""
+
+
+def _in_one_chunk(listener: Listener, outcome: Answer | ModelwrightError) -> None:
+    """The answer of a model that gives no chunks."""
+    if isinstance(outcome, ModelwrightError):
+        listener.end(outcome)
+        return
+    listener.chunk(outcome)
+    listener.end(None)
 
 
 def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:

@@ -38,6 +38,10 @@ class Finishing(Protocol):
         """Run what waits in the next turn."""
         ...
 
+    def freed(self, loaded: Loaded) -> None:
+        """A process can start a run, or there is one more or less."""
+        ...
+
 
 class RemoteLane:
     """One lane whose runs are made in other processes; told of them as their ``ports.runner.Observer``.
@@ -71,12 +75,19 @@ class RemoteLane:
         for run in list(self._lane.runs):
             taken = now - run.began
             patience = max(HUNG_SECONDS, HUNG_TIMES * (run.free_at - run.began))
+            if self._lane.loaded.streams:  # it may wait for a chunk of somebody else's, and killing would end that
+                patience = self._run_seconds
             given_up = all(ticket.cancelled for ticket in run.tickets)
             if taken > self._run_seconds or (given_up and taken > patience):
                 self._remote.abandon(run.number)
 
     def changed(self) -> None:
         """Go on with what waits."""
+        self._driver.freed(self._lane.loaded)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See how many runs can start, and have what waits looked at."""
         self._lane.slots = self._slots()
         self._driver.wake(self._lane)
 
@@ -107,6 +118,7 @@ class RemoteLane:
     def _back(self, run: Run, outcome: Outcome) -> None:
         lane, tickets = self._lane, run.tickets
         lane.runs.remove(run)
+        self._driver.freed(lane.loaded)  # what belongs to sequences has its turn between two runs of others
         lane.slots = self._slots()
         if isinstance(outcome, ModelwrightError):
             self._failed(run, outcome)

@@ -95,10 +95,15 @@ class Residence:
 
     def warm(self, arm: LiveArm, told: Told) -> None:
         """Load this version if it is not in memory, and say when it is, or why it cannot be."""
+        if arm.loaded.runner is None:
+            self._failures.pop(arm.loaded.digest, None)
+        self.when_open(arm, told)
+
+    def when_open(self, arm: LiveArm, told: Told) -> None:
+        """The same, but a version that could not be loaded a moment ago is not tried again sooner than for others."""
         if arm.loaded.runner is not None:
             told(None)
             return
-        self._failures.pop(arm.loaded.digest, None)
         self._watchers.setdefault(arm.loaded, []).append(told)
         self.want(arm)
 

@@ -11,6 +11,7 @@ from modelwright.serve.call import PredictCall
 from modelwright.serve.lane import Ticket
 from modelwright.serve.plane import Done, Plane
 from modelwright.serve.repository import Repository
+from modelwright.serve.streaming import Listener, Streaming
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +44,16 @@ class Turn:
         ticket = self.plane.submit(call, done)
         self.schedule()
         return ticket
+
+    def stream(self, call: PredictCall, listener: Listener) -> Streaming:
+        """Submit a request whose answer is wanted in chunks.
+
+        Raises:
+            ModelwrightError: as :meth:`Plane.stream`.
+        """
+        streaming = self.plane.stream(call, listener)
+        self.schedule()
+        return streaming
 
     def on_end(self, leave: Callable[[bool], object]) -> None:
         """``leave(written)`` is called at the end of every turn; ``written`` is False when the log could not be."""

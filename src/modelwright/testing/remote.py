@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelwright.core.device import ON_CPU
 from modelwright.core.errors import RefusedError, UnavailableError
-from modelwright.ports.runner import LOST, Feeds, Observer, Outcome, Watch
+from modelwright.ports.runner import LOST, ChunkSink, Feeds, Observer, Outcome, SequenceMark, Watch
 from modelwright.testing.runner import Function
 
 
 class SteppedRemote:
     """Implements ``ports.runner.Remote``. ``started`` are the runs under way: their feeds by number.
+
+    ``streams`` are the answers in chunks under way, by number, and whom to tell; ``said`` is what was told of them:
+    (word, number). Each place is a process of its own: seat 1, 2, ... ``marks`` are the sequences of the runs.
 
     Args:
         function: what the model computes.
@@ -25,6 +28,11 @@ class SteppedRemote:
         self.idempotent, self.places = idempotent, places
         self.started: dict[int, Feeds] = {}
         self.abandoned: list[int] = []
+        self.streams: dict[int, ChunkSink] = {}
+        self.said: list[tuple[str, int]] = []
+        self.marks: dict[int, SequenceMark] = {}
+        self.forgotten: list[tuple[int, int]] = []
+        self._standing = dict.fromkeys(range(1, places + 1), 0)
         self.failure: UnavailableError | None = None
         self._function, self._done = function, dict[int, Callable[[Outcome], None]]()
         self._observer: Observer | None = None
@@ -35,14 +43,29 @@ class SteppedRemote:
         """Places without a run."""
         return 0 if self.failure else self.places - len(self.started)
 
+    window = 2
+    stream_slots = 8
+
+    @property
+    def seats(self) -> Mapping[int, bool]:
+        """The places, and which of them are free."""
+        return {} if self.failure else {seat: run not in self.started for seat, run in self._standing.items()}
+
     def attach(self, watch: Watch, observer: Observer) -> None:  # noqa: ARG002 - nothing here is to be watched
         """Remember whom to tell."""
         self._observer = observer
 
-    def start(self, feeds: Feeds, done: Callable[[Outcome], None]) -> int:
+    def start(
+        self, feeds: Feeds, done: Callable[[Outcome], None], sequence: SequenceMark | None = None, seat: int = 0
+    ) -> int:
         """Keep the run for the test to end."""
         assert self.idle
+        seat = seat or next(number for number, free in self.seats.items() if free)
+        assert self.seats[seat]
         self._numbers += 1
+        self._standing[seat] = self._numbers
+        if sequence is not None:
+            self.marks[self._numbers] = sequence
         self.started[self._numbers], self._done[self._numbers] = feeds, done
         return self._numbers
 
@@ -60,11 +83,32 @@ class SteppedRemote:
         """End the process of a run, the first one unless it is named."""
         number = min(self.started) if number is None else number
         del self.started[number]
+        seat = next(seat for seat, run in self._standing.items() if run == number)
+        del self._standing[seat]
+        self._standing[max((seat, *self._standing)) + 1] = 0
         assert self._observer is not None
         self._observer.killed("crashed")
         self._done.pop(number)(UnavailableError(LOST, "The process ended.", details={"retry_after": 1}))
         self._observer.restarted()
         self._observer.changed()
+
+    def forget(self, seat: int, key: int) -> None:
+        """Remember it."""
+        self.forgotten.append((seat, key))
+
+    def stream(self, feeds: Feeds, sink: ChunkSink) -> int:  # noqa: ARG002 - the test says what comes
+        """Keep the answer for the test to give."""
+        self._numbers += 1
+        self.streams[self._numbers] = sink
+        return self._numbers
+
+    def welcome(self, run: int) -> None:
+        """Remember it."""
+        self.said.append(("welcome", run))
+
+    def cancel(self, run: int) -> None:
+        """Remember it."""
+        self.said.append(("cancel", run))
 
     def fail(self, failure: UnavailableError | None) -> None:
         """From now on no run can start, or can again."""
@@ -75,7 +119,10 @@ class SteppedRemote:
     def abandon(self, run: int) -> None:
         """Lose the run, and remember that it was asked for."""
         self.abandoned.append(run)
-        self.lose(run)
+        if run in self.streams:
+            self.streams.pop(run).ended(UnavailableError(LOST, "The process ended.", details={"retry_after": 1}))
+        else:
+            self.lose(run)
 
     def blame(self, feeds: Feeds) -> RefusedError | None:
         """The error at the second time."""

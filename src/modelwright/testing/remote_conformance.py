@@ -54,6 +54,19 @@ class RemoteConformance:
         for name, tensor in golden_tensors(package.signature.outputs, package.golden.outputs).items():
             np.testing.assert_allclose(told[0][name].reshape(tensor.shape), tensor, rtol=1e-5)
 
+    def test_a_run_takes_the_process_that_is_named_and_none_has_the_number_of_one_that_ended(
+        self, remote: Remote, package: Package, pump: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        """So that whoever keeps to a process learns that its state is gone."""
+        told: list[Outcome] = []
+        pump(lambda: any(remote.seats.values()))
+        seat = next(number for number, free in remote.seats.items() if free)
+        run = remote.start(_feeds(package), told.append, seat=seat)
+        assert not remote.seats[seat]
+        remote.abandon(run)
+        pump(lambda: bool(told) and any(remote.seats.values()))
+        assert seat not in remote.seats
+
     def test_a_run_that_is_abandoned_is_lost_and_its_place_is_filled_again(
         self, remote: Remote, package: Package, witness: Witness, pump: Callable[[Callable[[], bool]], None]
     ) -> None:

@@ -44,6 +44,20 @@ def test_a_classifier_is_known_by_the_names_of_its_outputs_and_by_its_classes(tm
     assert {row["name"] for row in made.environment} == {"numpy"}
 
 
+def test_a_stream_and_a_sequence_are_noted_and_the_first_chunks_are_held_to_the_signature(tmp_path):
+    plain = "def predict(inputs): return {'y': inputs['age']}\n"
+    assert converted(tmp_path, plain).native == Native("python", "model.py")
+    streaming = converted(
+        tmp_path, plain + "def stream(inputs):\n    yield {'y': inputs['age']}\n    yield {'y': [[1]]}\n"
+    )
+    assert streaming.native == Native("python", "model.py", streams=True)
+    counting = converted(tmp_path, "def predict(inputs, sequence): return {'y': inputs['age']}")
+    assert counting.native == Native("python", "model.py", sequences=True)
+    with pytest.raises(InternalError) as caught:
+        converted(tmp_path, plain + "def stream(inputs):\n    yield {'z': inputs['age']}\n")
+    assert caught.value.code == "native.bad-answer"
+
+
 def test_one_number_a_row_that_is_called_prediction_is_a_regression(tmp_path):
     made = converted(tmp_path, "def predict(inputs): return {'prediction': inputs['age'][:, 0] * 2}")
     assert (made.signature.task, made.signature.label_output) == ("regression", "prediction")

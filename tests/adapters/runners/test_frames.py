@@ -15,7 +15,20 @@ from hypothesis.extra import numpy as arrays
 
 from modelwright.adapters.runners import frames as format_
 from modelwright.adapters.runners.answers import AnswerCheck
-from modelwright.adapters.runners.frames import FAILED, READY, REFUSED, RESULT, RUN, EndedError, FrameError, Frames
+from modelwright.adapters.runners.frames import (
+    CHUNK,
+    CREDIT,
+    END,
+    FAILED,
+    READY,
+    REFUSED,
+    RESULT,
+    RUN,
+    WINDOW,
+    EndedError,
+    FrameError,
+    Frames,
+)
 from modelwright.adapters.runners.worker import LostError, Worker
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
@@ -83,8 +96,8 @@ def test_long_data_travel_in_a_memory_file(kept):
     receiver.close()
 
 
-def header(kind=RESULT, count=0, run=1, length=0, magic=format_._MAGIC):
-    return format_._HEADER.pack(magic, kind, count, run, length)
+def header(kind=RESULT, count=0, run=1, length=0, magic=format_._MAGIC, number=0):
+    return format_._HEADER.pack(magic, kind, count, number, run, length)
 
 
 def tensor(code=11, rank=1, name=b"y", size=8, shape=(1,)):
@@ -144,11 +157,24 @@ class Hostile:
 
     def asked(self, rows):
         self.worker.start({"x": np.zeros((rows, 1))})
-        return format_._HEADER.unpack_from(self.theirs.recv(2**17))[3]
+        return format_._HEADER.unpack_from(self.theirs.recv(2**17))[4]
+
+    def streaming(self):
+        run = self.worker.stream({"x": np.zeros((1, 1))})
+        self.theirs.recv(2**17)
+        return run
 
     def close(self):
         self.worker._frames.close()
         self.theirs.close()
+
+
+@pytest.fixture
+def hostile():
+    with subprocess.Popen(["true"]) as process:
+        made = Hostile(process)
+        yield made
+        made.close()
 
 
 def recorded(run, rows):
@@ -206,7 +232,7 @@ def test_k2_of_ten_thousand_hostile_frames_none_brings_a_wrong_answer():
             else:
                 taken += 1
                 if not isinstance(found, ModelwrightError):
-                    assert message[8:16] == run.to_bytes(8, "little")
+                    assert message[12:20] == run.to_bytes(8, "little")
                     assert list(found) == ["y", "s"]
                     assert found["y"].shape == (rows, 1)
                     assert found["y"].dtype == np.float64
@@ -236,3 +262,57 @@ def test_k2_an_answer_before_the_question_is_not_taken():
         with pytest.raises(LostError, match="nobody asked for"):
             hostile.worker.answer()
         hostile.close()
+
+
+def chunk_of(number, run, rows=1, kind=CHUNK):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        answer = {"y": np.full((rows, 1), 2.5), "s": np.array(["a"] * rows, object)}
+        Frames(ours, max_bytes=0).send(kind, run, answer, number)
+        return theirs.recv(2**17)
+
+
+def test_chunks_come_in_order_and_the_end_counts_them(hostile):
+    run = hostile.streaming()
+    for number, rows in enumerate((1, 3)):
+        hostile.theirs.send(chunk_of(number, run, rows))
+        assert hostile.worker.answer().chunk["y"].shape == (rows, 1)
+    hostile.theirs.send(header(kind=END, run=run, number=2))
+    assert hostile.worker.answer().ended
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        lambda run: [chunk_of(1, run)],
+        lambda run: [chunk_of(0, run), chunk_of(0, run)],
+        lambda run: [chunk_of(number, run) for number in range(WINDOW + 1)],
+        lambda run: [chunk_of(0, run), header(kind=END, run=run, number=1), chunk_of(1, run)],
+        lambda run: [header(kind=END, run=run, number=1)],
+        lambda run: [chunk_of(0, run, kind=RESULT)],
+        lambda run: [chunk_of(0, run ^ 1)],
+        lambda run: [header(kind=END, run=run ^ 1)],
+        lambda run: [header(kind=CREDIT, run=run)],
+    ],
+)
+def test_chunks_that_nobody_asked_for_or_in_another_order_end_the_process(hostile, messages):
+    for message in messages(hostile.streaming()):
+        hostile.theirs.send(message)
+    with pytest.raises(LostError) as caught:
+        all(hostile.worker.answer() for _ in range(WINDOW + 2))
+    assert caught.value.reason == "violated"
+
+
+def test_a_chunk_for_a_run_that_does_not_stream_ends_the_process(hostile):
+    hostile.theirs.send(chunk_of(0, hostile.asked(1)))
+    with pytest.raises(LostError):
+        hostile.worker.answer()
+
+
+def test_chunks_that_cross_a_cancellation_are_thrown_away_up_to_the_end(hostile):
+    run = hostile.streaming()
+    hostile.worker.cancel(run)
+    for message in (chunk_of(0, run), header(kind=END, run=run, number=1)):
+        hostile.theirs.send(message)
+    assert hostile.worker.answer() is None
+    assert hostile.worker.answer().ended

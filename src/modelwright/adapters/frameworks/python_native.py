@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,12 @@ from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.describe import describe
 from modelwright.features.tabular import rows_evenly
-from modelwright.native import open_model
+from modelwright.native import OpenModel, open_model
 from modelwright.native.python_file import MODULE
 from modelwright.ports.framework import Conversion
 
 NATIVE = Native("python", "model.py")
-_ROWS = 500
+_ROWS, _CHUNKS = 500, 3
 
 
 def convert_python(file: Path, examples: Table | None, *, target: str) -> Conversion:
@@ -74,6 +75,9 @@ def convert_python(file: Path, examples: Table | None, *, target: str) -> Conver
 
     proven = first_proven([lambda typing=typing: prove(typing) for typing in native_typings(rows, rows.names)])  # type: ignore[misc]
     apart = stands_alone(proven.run, proven.feeds)
+    model = proven.run
+    assert isinstance(model, OpenModel)
+    _try_stream(model, proven.feeds)
     notes = {"route": "A Python file runs as it is."} | ({"rows": f"do not stand alone: {apart}"} if apart else {})
     return Conversion(
         onnx=b"",
@@ -87,8 +91,18 @@ def convert_python(file: Path, examples: Table | None, *, target: str) -> Conver
         environment=environment({*_imported(file), "numpy"}),
         notes=notes,
         row_independent=not apart,
-        native=NATIVE,
+        native=replace(NATIVE, streams=model.streams, sequences=model.sequences),
     )
+
+
+def _try_stream(model: OpenModel, feeds: Outputs) -> None:
+    """Hold the first chunks for the first example to the signature, where the model gives chunks."""
+    if not model.streams:
+        return
+    chunks = model.stream({name: tensor[:1] for name, tensor in feeds.items()})
+    for _ in islice(chunks, _CHUNKS):
+        pass
+    chunks.close()  # type: ignore[attr-defined]  # a generator
 
 
 def _inputs(examples: Table, typing: Typing) -> Signature:

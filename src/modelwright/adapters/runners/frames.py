@@ -11,6 +11,7 @@ import array
 import fcntl
 import math
 import os
+import select
 import socket
 import stat
 import struct
@@ -24,13 +25,21 @@ from numpy.typing import NDArray
 from modelwright.core.signature import DATATYPES
 
 OPEN, READY, RUN, RESULT, REFUSED, FAILED = 1, 2, 3, 4, 5, 6
+STREAM, CHUNK, END, CREDIT, CANCEL, TAKEN = 7, 8, 9, 10, 11, 12
+"""Of answers in chunks: asked for, one of them, the last word; one more is welcome, none is; the memory file was read.
+"""
+SEQUENCE, FORGET = 13, 14
+"""The next run belongs to a sequence; a sequence is over."""
 INLINE_BYTES = 96 * 2**10
 """Frames up to this size are copied through the socket; the data of longer ones go into a memory file."""
 MAX_TENSORS, MAX_NAME, MAX_RANK, MAX_SIZE = 1024, 4096, 16, 2**40
 MAX_HEAD = INLINE_BYTES
+WINDOW = 4
+"""So many chunks of an answer may be made before the first of them was read."""
+MAX_CHUNK_BYTES = 4 * 2**20
 
 _MAGIC = 0x4D574652
-_HEADER = struct.Struct("=IHHQQ")  # magic, kind, tensors, run, bytes of data
+_HEADER = struct.Struct("=IHHIQQ")  # magic, kind, tensors, number of the chunk, run, bytes of data
 _TENSOR = struct.Struct("=BBHIQ")  # datatype, rank, bytes of the name, unused, bytes of data
 _CODES = {dtype: code for code, dtype in enumerate(DATATYPES.values())}
 _DTYPES = tuple(DATATYPES.values())
@@ -50,12 +59,19 @@ class EndedError(Exception):
 
 @dataclass(slots=True)
 class Frame:
-    """A frame taken apart. ``text`` of frames without tensors, at most :data:`INLINE_BYTES` long."""
+    """A frame taken apart. ``text`` of frames without tensors, at most :data:`INLINE_BYTES` long.
+
+    ``number`` counts the chunks of a stream from 0; ``filed`` tells that the data came in a memory file, ``size`` how
+    many bytes they took.
+    """
 
     kind: int
     run: int
     tensors: dict[str, NDArray[Any]]
     text: bytes = b""
+    number: int = 0
+    filed: bool = False
+    size: int = 0
 
 
 class Frames:
@@ -68,7 +84,7 @@ class Frames:
     """
 
     def __init__(self, channel: socket.socket, *, max_bytes: int, file: int = -1) -> None:
-        self._channel, self._max_bytes, self._file, self._filled = channel, max_bytes, file, False
+        self._channel, self._max_bytes, self._file, self.filled = channel, max_bytes, file, False
         self._buffer = bytearray(INLINE_BYTES)
         self._view = memoryview(self._buffer)
 
@@ -80,8 +96,22 @@ class Frames:
         """Hang up."""
         self._channel.close()
 
-    def send(self, kind: int, run: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def waiting(self) -> bool:
+        """Whether the other side has said something, or is gone."""
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def empty(self) -> None:
+        """Give back what the memory file held: the other side has read it."""
+        if self.filled:
+            self.filled = False
+            os.ftruncate(self._file, 0)
+
+    def send(self, kind: int, run: int, tensors: Mapping[str, NDArray[Any]], number: int = 0) -> None:
         """Send tensors (object arrays hold ``str``).
+
+        Where ``filled`` says that the memory file holds what was sent last, the other side must have read that.
 
         Raises:
             ValueError, TypeError, AttributeError: a tensor cannot be sent.
@@ -104,7 +134,7 @@ class Frames:
             heads.append(struct.pack(f"={tensor.ndim}q", *tensor.shape))
             heads.append(title)
             length += size
-        heads[0] = _HEADER.pack(_MAGIC, kind, len(tensors), run, length)
+        heads[0] = _HEADER.pack(_MAGIC, kind, len(tensors), number, run, length)
         head = b"".join(heads)
         if len(head) > MAX_HEAD:
             raise ValueError("too many tensors")
@@ -116,19 +146,19 @@ class Frames:
         except (BrokenPipeError, ConnectionError) as error:
             raise EndedError from error
 
-    def send_text(self, kind: int, run: int, text: bytes) -> None:
+    def send_text(self, kind: int, run: int, text: bytes = b"", number: int = 0) -> None:
         """Send words; what is too long is cut."""
         text = text[: INLINE_BYTES - _HEADER.size]
         try:
-            self._channel.send(_HEADER.pack(_MAGIC, kind, 0, run, len(text)) + text)
+            self._channel.send(_HEADER.pack(_MAGIC, kind, 0, number, run, len(text)) + text)
         except (BrokenPipeError, ConnectionError) as error:
             raise EndedError from error
 
     def _send_file(self, head: bytes, parts: Sequence[Any]) -> None:
-        if self._file >= 0:  # what it held before was read: nobody asks again without having the answer
+        if self._file >= 0:
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
-            self._filled = True
+            self.filled = True
             _write_all(self._file, parts)
             self._pass(head, self._file)
             return
@@ -158,9 +188,6 @@ class Frames:
         except ConnectionError as error:
             raise EndedError from error
         descriptors = _descriptors(extra)
-        if self._filled:
-            self._filled = False
-            os.ftruncate(self._file, 0)
         try:
             if not length:
                 raise EndedError
@@ -174,7 +201,7 @@ class Frames:
     def _decode(self, message: memoryview, descriptor: int) -> Frame:
         if len(message) < _HEADER.size:
             raise FrameError("a message shorter than a header")
-        magic, kind, count, run, length = _HEADER.unpack_from(message)
+        magic, kind, count, number, run, length = _HEADER.unpack_from(message)
         if magic != _MAGIC or count > MAX_TENSORS:
             raise FrameError("a message that is no frame")
         if length > self._max_bytes:
@@ -186,11 +213,11 @@ class Frames:
             if len(message) != at + length:
                 raise FrameError("a message of another length than it says")
             if not count:
-                return Frame(kind, run, {}, bytes(message[at:]))
-            return Frame(kind, run, _inline(message, at, described))
+                return Frame(kind, run, {}, bytes(message[at:]), number, size=length)
+            return Frame(kind, run, _inline(message, at, described), number=number, size=length)
         if len(message) != at or not count:
             raise FrameError("a file beside data")
-        return Frame(kind, run, _from_file(descriptor, length, described))
+        return Frame(kind, run, _from_file(descriptor, length, described), number=number, filed=True, size=length)
 
 
 Described = list[tuple[str, np.dtype[Any], tuple[int, ...], int]]

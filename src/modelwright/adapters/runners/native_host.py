@@ -12,24 +12,20 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from modelwright.adapters.runners.frames import FAILED, READY, REFUSED, RESULT, RUN, EndedError, Frame, Frames
+from modelwright.adapters.runners.frames import READY, REFUSED, EndedError, Frames
+from modelwright.adapters.runners.native_turns import NativeTurns, why
 from modelwright.core import package_codec
-from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.jail import Confinement, enter, require, tie_to_parent
-from modelwright.native import open_model
+from modelwright.native import OpenModel, open_model
 
 MAX_REQUEST_BYTES = 2**32
 FILE_BYTES, SCRATCH_BYTES = 2**30, 2**28
 _TRUSTED = {"sklearn": ("pandas", "sklearn", "joblib")}
 """What a loader needs that is imported before the process gives up what importing may need."""
-
-Predict = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 
 def main() -> None:
@@ -40,16 +36,15 @@ def main() -> None:
     with contextlib.suppress(EndedError):
         told = frames.receive()
         try:
-            predict, level = _open(json.loads(told.text), (channel.fileno(), file))
+            model, level = _open(json.loads(told.text), (channel.fileno(), file))
         except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the gateway says it
-            frames.send_text(REFUSED, told.run, _why(error))
+            frames.send_text(REFUSED, told.run, why(error))
             return
         frames.send_text(READY, told.run, level.encode())
-        while True:
-            _answer(frames, frames.receive(), predict)
+        NativeTurns(frames, model).serve()
 
 
-def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[Predict, str]:
+def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[OpenModel, str]:
     tie_to_parent(request["parent"])
     files = Path(request["files"])
     native = package_codec.native_from_json((files / package_codec.NATIVE).read_bytes())
@@ -76,21 +71,3 @@ def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[Predict, s
         sys.modules["threadpoolctl"].threadpool_limits(request["threads"])
     os.environ["MODELWRIGHT_DEVICE"] = request["device"]  # for code that is no class with a parameter for it
     return open_model(native, files / native.file, signature, device=request["device"]), held.level
-
-
-def _answer(frames: Frames, asked: Frame, predict: Predict) -> None:
-    if asked.kind != RUN:
-        raise EndedError
-    try:
-        frames.send(RESULT, asked.run, predict(asked.tensors))
-    except (EndedError, OSError):
-        raise
-    except BadInputError as error:
-        frames.send_text(REFUSED, asked.run, error.why.encode("utf-8", "replace"))
-    except Exception as error:  # noqa: BLE001 - as above
-        frames.send_text(FAILED, asked.run, _why(error))
-
-
-def _why(error: Exception) -> bytes:
-    told = str(error) if isinstance(error, ModelwrightError) else f"{type(error).__name__}: {error}"
-    return told.encode("utf-8", "replace")[:2000]

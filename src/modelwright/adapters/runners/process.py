@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,32 +17,42 @@ from typing import Any
 from numpy.typing import NDArray
 
 from modelwright.adapters.runners.answers import AnswerCheck
+from modelwright.adapters.runners.frames import WINDOW
 from modelwright.adapters.runners.package_files import PackageFiles
 from modelwright.adapters.runners.quarantine import Quarantine
 from modelwright.adapters.runners.restarts import LONGEST_SECONDS, Restarts
+from modelwright.adapters.runners.stream_book import Said
 from modelwright.adapters.runners.worker import LostError, Opening, Worker, open_worker
 from modelwright.core.device import ON_CPU, DeviceWish, Placement
 from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError, UnavailableError
 from modelwright.core.native import Isolation
 from modelwright.core.package import Package
-from modelwright.ports.runner import LOST, Feeds, Observer, Outcome, Watch
+from modelwright.ports.runner import LOST, ChunkSink, Feeds, Observer, Outcome, SequenceMark, Watch
 
 RUN_SECONDS = 30.0
+MAX_STREAMS = 16
+"""So many answers in chunks one process makes at a time."""
 MEMORY_BYTES = 16 * 2**30
 _LEVELS = ("off", "standard", "strict")
 
+_seats = itertools.count(1)  # of all processes: none has the number of one before it
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Place:
-    """Where a process of this version stands: idle, running ``done``'s request, or being started again."""
+    """Where a process of this version stands: idle, running ``done``'s request, or being started again.
+
+    ``seat`` is the process's own number; ``streams`` are the answers in chunks that it makes, with their requests.
+    """
 
     number: int
     worker: Worker | None = None
     run: int = 0
     done: Callable[[Outcome], None] | None = None
     feeds: Feeds = field(default_factory=dict)
+    seat: int = 0
+    streams: dict[int, tuple[ChunkSink, Feeds]] = field(default_factory=dict)
 
 
 class ProcessRunner:
@@ -69,7 +81,7 @@ class ProcessRunner:
     ) -> None:
         native = package.native
         assert native is not None
-        self.name, self.idempotent = package.name, native.idempotent
+        self.name, self.idempotent, self.window = package.name, native.idempotent, WINDOW
         self._run_seconds = run_seconds
         self._check, self._quarantine, self._restarts = (
             AnswerCheck(package.signature),
@@ -78,7 +90,7 @@ class ProcessRunner:
         )
         self._files = _files(package)
         level = max(isolation, native.isolation, key=_LEVELS.index)
-        self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes)
+        self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes, streams=native.streams)
         self._devices = devices
         self.placement = Placement(instances=instances) if instances > 1 else ON_CPU
         weakref.finalize(self, self._files.remove)
@@ -88,8 +100,9 @@ class ProcessRunner:
         self._closed, self._asking = threading.Event(), threading.Lock()
         self._failure: UnavailableError | None = None
         self._runs = 0
+        self._in_company = False
         try:
-            self._places[0].worker = self._open(self._places[0])
+            self._seat(self._places[0], self._open(self._places[0]))
         except BaseException:
             self._files.remove()
             raise
@@ -118,6 +131,16 @@ class ProcessRunner:
     def idle(self) -> int:
         """How many runs can start now."""
         return sum(place.worker is not None and place.done is None for place in self._places)
+
+    @property
+    def seats(self) -> Mapping[int, bool]:
+        """The processes that stand, by their numbers, and which of them can start a run."""
+        return {place.seat: place.done is None for place in self._places if place.worker is not None}
+
+    @property
+    def stream_slots(self) -> int:
+        """How many more answers in chunks can begin now."""
+        return sum(MAX_STREAMS - len(place.streams) for place in self._places if place.worker is not None)
 
     @property
     def failure(self) -> UnavailableError | None:
@@ -158,7 +181,8 @@ class ProcessRunner:
         place = self._places[0]
         while True:
             if place.worker is None:
-                place.worker = self._open(place)
+                self._seat(place, self._open(place))
+                assert place.worker is not None
             try:
                 return place.worker.exchange(inputs, self._run_seconds)
             except LostError as lost:
@@ -177,29 +201,77 @@ class ProcessRunner:
             else:
                 self._start_aside(place, None, 0.0)
 
-    def start(self, feeds: Feeds, done: Callable[[Outcome], None]) -> int:
-        """Begin a run in an idle process."""
-        place = next(place for place in self._places if place.worker is not None and place.done is None)
+    def start(
+        self, feeds: Feeds, done: Callable[[Outcome], None], sequence: SequenceMark | None = None, seat: int = 0
+    ) -> int:
+        """Begin a run in an idle process, or in the one named."""
+        place = next(
+            place
+            for place in self._places
+            if place.worker is not None and place.done is None and seat in (0, place.seat)
+        )
         assert place.worker is not None
         assert self._watch is not None
         self._runs += 1
         place.run, place.done, place.feeds = self._runs, done, feeds
         try:
-            place.worker.start(feeds)
+            place.worker.start(feeds, sequence)
         except BadInputError as error:
             self._watch.call_soon(partial(self._settle, place, place.run, error))
         except LostError as lost:
             self._watch.call_soon(partial(self._gone, place, place.worker, lost))
         return place.run
 
-    def abandon(self, run: int) -> None:
-        """Kill the process of a run that hangs."""
+    def forget(self, seat: int, key: int) -> None:
+        """Let a process throw away what it keeps of a sequence."""
         for place in self._places:
-            if place.run == run and place.done is not None and place.worker is not None:
+            if place.seat == seat and place.worker is not None:
+                with suppress(LostError):  # its end is heard in a moment
+                    place.worker.forget(key)
+
+    def stream(self, feeds: Feeds, sink: ChunkSink) -> int:
+        """Begin an answer in chunks in the process that does least."""
+        able = [place for place in self._places if place.worker is not None and len(place.streams) < MAX_STREAMS]
+        place = min(able, key=lambda place: len(place.streams) + (place.done is not None))
+        assert place.worker is not None
+        assert self._watch is not None
+        try:
+            run = place.worker.stream(feeds)
+        except BadInputError as error:
+            self._watch.call_soon(partial(sink.ended, error))
+            return 0
+        except LostError as lost:
+            self._watch.call_soon(partial(sink.ended, self._lost(lost.reason)))
+            self._watch.call_soon(partial(self._gone, place, place.worker, lost))
+            return 0
+        place.streams[run] = sink, feeds
+        return run
+
+    def welcome(self, run: int) -> None:
+        """Let one more chunk come."""
+        self._tell(run, Worker.welcome)
+
+    def cancel(self, run: int) -> None:
+        """Let no more chunks come."""
+        self._tell(run, Worker.cancel)
+
+    def _tell(self, run: int, tell: Callable[[Worker, int], None]) -> None:
+        for place in self._places:
+            if run in place.streams and place.worker is not None:
+                with suppress(LostError):  # as above
+                    tell(place.worker, run)
+
+    def abandon(self, run: int) -> None:
+        """Kill the process of a run, or of an answer in chunks, that hangs."""
+        for place in self._places:
+            mine = (place.run == run and place.done is not None) or run in place.streams
+            if mine and place.worker is not None:
                 self._gone(place, place.worker, LostError("hung"))
 
     def blame(self, feeds: Feeds) -> RefusedError | None:
         """Count a lost process against a request that was alone with it."""
+        if self._in_company:
+            return None
         return self._quarantine.blame(feeds, time.monotonic())
 
     def clear(self, feeds: Feeds) -> None:
@@ -224,6 +296,7 @@ class ProcessRunner:
                 ended.append(worker)
             if place.done is not None:
                 self._settle(place, place.run, self._is_closed())
+            self._end_streams(place, self._is_closed())
         # Waiting for memory to be given back takes long for a large process; nobody here need wait for it.
         threading.Thread(target=self._clean, args=(ended,), name="reap").start()
 
@@ -243,6 +316,9 @@ class ProcessRunner:
         _logger.info("model process started", extra=told)
         return worker
 
+    def _seat(self, place: _Place, worker: Worker) -> None:
+        place.worker, place.seat = worker, next(_seats)
+
     def _look_after(self, place: _Place, worker: Worker) -> None:
         assert self._watch is not None
         self._watch.add_reader(worker.fileno(), partial(self._heard, place, worker))
@@ -258,8 +334,23 @@ class ProcessRunner:
         except LostError as lost:
             self._gone(place, worker, lost)
             return
-        if found is not None:
+        if isinstance(found, Said):
+            self._said(place, found)
+        elif found is not None:
             self._settle(place, place.run, found)
+
+    def _said(self, place: _Place, said: Said) -> None:
+        if not said.ended:
+            place.streams[said.run][0].chunk(said.chunk)
+            return
+        sink, feeds = place.streams.pop(said.run)
+        self.clear(feeds)
+        sink.ended(said.error)
+
+    def _end_streams(self, place: _Place, error: ModelwrightError) -> None:
+        streams, place.streams = place.streams, {}
+        for sink, _ in streams.values():
+            sink.ended(error)
 
     def _settle(self, place: _Place, run: int, outcome: Outcome) -> None:
         done = place.done
@@ -279,8 +370,12 @@ class ProcessRunner:
         if self._restarts.failed and not any(other.worker for other in self._places):
             self._failure = self._failed(lost.reason)
         self._start_aside(place, worker, wait)
+        streams, self._in_company = list(place.streams.values()), bool(place.streams) and place.done is not None
         if place.done is not None:
             self._settle(place, place.run, self._lost(lost.reason))
+        poison = self.blame(streams[0][1]) if len(streams) == 1 else None
+        self._in_company = False
+        self._end_streams(place, poison or self._lost(lost.reason))
         if self._observer is not None:
             self._observer.changed()
 
@@ -336,7 +431,8 @@ class ProcessRunner:
                 self._failure = self._failed(str(found))
             self._start_aside(place, None, wait)
         else:
-            place.worker, self._failure = found, None
+            self._seat(place, found)
+            self._failure = None
             self._look_after(place, found)
             self._observer.restarted()
         self._observer.changed()

@@ -19,20 +19,28 @@ from numpy.typing import NDArray
 
 from modelwright.adapters.runners.answers import AnswerCheck
 from modelwright.adapters.runners.frames import (
+    CANCEL,
+    CREDIT,
     FAILED,
+    FORGET,
     OPEN,
     READY,
     REFUSED,
     RESULT,
     RUN,
+    SEQUENCE,
+    STREAM,
+    TAKEN,
     EndedError,
     Frame,
     FrameError,
     Frames,
 )
+from modelwright.adapters.runners.stream_book import Said, StreamBook
 from modelwright.core.errors import BadInputError, InternalError, ModelwrightError, UnavailableError
 from modelwright.core.package import canonical_json
 from modelwright.jail import environment
+from modelwright.ports.runner import SequenceMark
 
 MAX_ANSWER_BYTES = 256 * 2**20
 OPEN_SECONDS = 120.0
@@ -59,7 +67,8 @@ class Opening:
     """What a process is told before it opens the model.
 
     ``files`` is the directory with the package's verified files; ``isolation`` the level of jail it must hold;
-    ``memory_bytes`` bounds its address space, and ``device`` is what the model is told to run on.
+    ``memory_bytes`` bounds its address space; ``streams`` tells that it answers in chunks too; ``device`` is what the
+    model is told to run on.
     """
 
     name: str
@@ -68,6 +77,7 @@ class Opening:
     threads: int
     memory_bytes: int
     device: str = "cpu"
+    streams: bool = False
 
 
 class Worker:
@@ -78,41 +88,87 @@ class Worker:
         frames: our end of its socket.
         check: what it may answer.
         level: the isolation in force.
+        streams: whether it may be asked for answers in chunks.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], frames: Frames, check: AnswerCheck, level: str) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        frames: Frames,
+        check: AnswerCheck,
+        level: str,
+        *,
+        streams: bool = False,
+    ) -> None:
+        self.streams = streams
         self.process, self.level, self.born = process, level, time.monotonic()
         self._frames, self._check = frames, check
         self._run, self._rows = 0, -1
+        self._book = StreamBook(check)
         self._secrets = memoryview(b"")
 
     def fileno(self) -> int:
         """The descriptor to watch."""
         return self._frames.fileno()
 
-    def start(self, feeds: Mapping[str, NDArray[Any]]) -> None:
-        """Begin a run.
+    def start(self, feeds: Mapping[str, NDArray[Any]], sequence: SequenceMark | None = None) -> None:
+        """Begin a run, of a sequence or of none.
 
         Raises:
             BadInputError: ``serve.model-rejected-input``: the tensors cannot be sent.
             LostError: the process does not take it.
         """
+        run, rows = self._number(), self._check.rows(feeds)
+        if sequence is not None:
+            self._tell(SEQUENCE, run, canonical_json(sequence._asdict()))
+        self._send(RUN, run, feeds)
+        self._run, self._rows = run, rows
+
+    def stream(self, feeds: Mapping[str, NDArray[Any]]) -> int:
+        """Begin an answer in chunks; its number. Raises as :meth:`start`."""
+        run = self._number()
+        self._send(STREAM, run, feeds)
+        self._book.open(run)
+        return run
+
+    def welcome(self, run: int) -> None:
+        """Let the process make one more chunk; raises LostError."""
+        if self._book.welcome(run):
+            self._tell(CREDIT, run)
+
+    def cancel(self, run: int) -> None:
+        """Tell the process that an answer is not wanted any more: its end follows, soon; raises LostError."""
+        if self._book.cancel(run):
+            self._tell(CANCEL, run)
+
+    def forget(self, key: int) -> None:
+        """Tell the process that a sequence is over; raises LostError."""
+        self._tell(FORGET, key)
+
+    def _number(self) -> int:
         if not self._secrets:  # no process can know, and answer, a request that it was not given yet
             self._secrets = memoryview(os.urandom(4096)).cast("Q")
         run, self._secrets = self._secrets[0], self._secrets[1:]
-        rows = self._check.rows(feeds)
+        return run
+
+    def _tell(self, kind: int, run: int, text: bytes = b"") -> None:
         try:
-            self._frames.send(RUN, run, feeds)
+            self._frames.send_text(kind, run, text)
+        except (EndedError, OSError) as error:
+            raise LostError("crashed") from error
+
+    def _send(self, kind: int, run: int, feeds: Mapping[str, NDArray[Any]]) -> None:
+        try:
+            self._frames.send(kind, run, feeds)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise BadInputError(
                 "serve.model-rejected-input", "The input cannot be given to the model.", why=f"{error}"
             ) from error
         except (EndedError, OSError) as error:
             raise LostError("crashed") from error
-        self._run, self._rows = run, rows
 
-    def answer(self) -> dict[str, NDArray[Any]] | ModelwrightError | None:
-        """What the run under way brought, checked; None when there is nothing yet.
+    def answer(self) -> dict[str, NDArray[Any]] | ModelwrightError | Said | None:
+        """What the run under way brought, or an answer in chunks, checked; None when there is nothing yet.
 
         Raises:
             LostError: the process ended, or sent what it may not send.
@@ -125,6 +181,8 @@ class Worker:
             raise LostError("violated", str(error)) from error
         except (EndedError, OSError) as error:
             raise LostError("crashed") from error
+        if frame.run in self._book:
+            return self._said(frame)
         if not self._run or frame.run != self._run:
             raise LostError("violated", "an answer that nobody asked for")
         self._run = 0
@@ -132,10 +190,27 @@ class Worker:
             return rejected(_words(frame)) if frame.kind == REFUSED else failed(_words(frame))
         if frame.kind != RESULT:
             raise LostError("violated", f"a frame of kind {frame.kind}")
+        self._taken(frame)
         fault = self._check.fault(frame.tensors, self._rows)
         if fault:
             raise LostError("violated", fault)
         return frame.tensors
+
+    def _said(self, frame: Frame) -> Said | None:
+        self._taken(frame)
+        try:
+            said = self._book.read(frame)
+        except FrameError as error:
+            raise LostError("violated", str(error)) from error
+        if said is None or frame.kind not in (REFUSED, FAILED):
+            return said
+        told = rejected(_words(frame)) if frame.kind == REFUSED else failed(_words(frame))
+        return Said(frame.run, ended=True, error=told)
+
+    def _taken(self, frame: Frame) -> None:
+        """Say that the memory file was read, where others may wait for it."""
+        if frame.filed and self.streams:
+            self._tell(TAKEN, frame.run)
 
     def exchange(self, feeds: Mapping[str, NDArray[Any]], seconds: float) -> dict[str, NDArray[Any]] | ModelwrightError:
         """A run from beginning to end, waiting for it.
@@ -145,7 +220,7 @@ class Worker:
         """
         self.start(feeds)
         limit = time.monotonic() + seconds
-        while (found := self.answer()) is None:
+        while (found := self.answer()) is None or isinstance(found, Said):
             if not _readable(self._frames, limit - time.monotonic()):
                 raise LostError("hung")
         return found
@@ -180,7 +255,7 @@ def open_worker(opening: Opening, scratch: Path, check: AnswerCheck) -> Worker:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     frames = Frames(ours, max_bytes=MAX_ANSWER_BYTES)
     process = _spawner().submit(_spawn, scratch, theirs).result()
-    worker = Worker(process, frames, check, "")
+    worker = Worker(process, frames, check, "", streams=opening.streams)
     try:
         ours.setblocking(False)
         frames.send_text(OPEN, 1, _request(opening, scratch))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from typing import Any
 
 from modelwright.core.errors import ModelwrightError, UnavailableError
 from modelwright.serve.call import Answer, PredictCall
@@ -27,7 +29,7 @@ class Asker:
 
     def __init__(self, turn: Turn, *, log_required: bool) -> None:
         self._turn, self._log_required = turn, log_required
-        self._settled: list[tuple[Done, Answer | ModelwrightError]] = []
+        self._settled: list[tuple[Callable[[Any], object], Answer | ModelwrightError | None]] = []
         turn.on_end(self._leave)
 
     def submit(self, call: PredictCall, done: Done) -> Ticket:
@@ -56,7 +58,26 @@ class Asker:
             raise outcome
         return outcome
 
-    def _settle(self, done: Done, outcome: Answer | ModelwrightError) -> None:
+    async def chunks(self, call: PredictCall, taken: Callable[[Ticket], object]) -> AsyncGenerator[Answer, None]:
+        """The answer in chunks, the next one asked for when the one before has been used; to be closed (``aclosing``).
+
+        It ends once the log holds the request.
+
+        Raises:
+            ModelwrightError: as the plane; UnavailableError ``record.unwritable``.
+        """
+        arriving = _Arriving(self._settle)
+        streaming = self._turn.stream(call, arriving)
+        taken(streaming.ticket)
+        try:
+            while (answer := await arriving.next()) is not None:
+                yield answer
+                streaming.taken()
+        finally:
+            if not arriving.over:
+                streaming.cancel()
+
+    def _settle(self, done: Callable[[Any], object], outcome: Answer | ModelwrightError | None) -> None:
         self._settled.append((done, outcome))
 
     def _leave(self, written: bool) -> None:
@@ -67,6 +88,43 @@ class Asker:
                 done(outcome if refused is None or isinstance(outcome, ModelwrightError) else refused)
             except Exception:  # whatever is wrong with one must not keep the others' answers back
                 _logger.exception("an answer could not be sent")
+
+
+class _Arriving:
+    """The chunks of one answer that came and are not used yet: no more than the model may be ahead.
+
+    Args:
+        settle: has a function told of the end, when the log holds the request.
+    """
+
+    def __init__(self, settle: Callable[[Callable[[Any], object], ModelwrightError | None], object]) -> None:
+        self.over = False
+        self._settle, self._chunks, self._came = settle, deque[Answer](), asyncio.Event()
+        self._error: ModelwrightError | None = None
+
+    def chunk(self, answer: Answer) -> None:
+        """One more."""
+        self._chunks.append(answer)
+        self._came.set()
+
+    def end(self, error: ModelwrightError | None) -> None:
+        """No more."""
+        self._settle(self._ended, error)
+
+    def _ended(self, error: ModelwrightError | None) -> None:
+        self.over, self._error = True, error
+        self._came.set()
+
+    async def next(self) -> Answer | None:
+        """The next chunk; None at the end."""
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self.over:
+                return None
+            self._came.clear()
+            await self._came.wait()
+        return self._chunks.popleft()
 
 
 def _set(future: asyncio.Future[Answer | ModelwrightError], outcome: Answer | ModelwrightError) -> None:

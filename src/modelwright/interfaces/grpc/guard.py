@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,12 +58,13 @@ class Admit(Protocol):
 class Shared:
     """What this interface shares with the other one, handed in by the process that runs both.
 
-    ``turn`` is what predicts; ``admit`` gives the actor; ``ready(model, version)`` says
-    whether all models (both empty), one of them or a version of it would answer; ``log_required`` refuses answers that
-    the log does not hold; ``decode_raw(name, datatype, shape, data)`` and ``encode_raw(tensor)`` are the binary
-    extension's; ``event_time`` reads the parameter; a prediction is given up after ``request_seconds``, or sooner where
-    its deadline says so; ``observe((model, version), status, seconds)`` counts an answered one under the HTTP status of
-    its kind, and ``count_error`` the codes of all that failed; ``observer`` is told of answered predictions.
+    ``turn`` is what predicts; ``admit`` gives the actor; ``ready(model, version)`` says whether all models (both
+    empty), one of them or a version of it would answer; ``log_required`` refuses answers that the log does not hold;
+    ``decode_raw(name, datatype, shape, data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time``
+    reads the parameter; a prediction is given up after ``request_seconds``, or sooner where its deadline says so, and
+    an answer in chunks after ``stream_seconds``; ``observe((model, version), status, seconds)`` counts an answered one
+    under the HTTP status of its kind, and ``count_error`` the codes of all that failed; ``observer`` is told of
+    answered predictions.
     """
 
     turn: Turn
@@ -77,6 +78,7 @@ class Shared:
     observe: Callable[[tuple[str, str], int, float], None]
     count_error: Callable[[str], None]
     observer: Observer | None = None
+    stream_seconds: float = 300.0
 
     @property
     def plane(self) -> Plane:
@@ -193,7 +195,7 @@ def deferred(
 
 def stream(
     waiting: Waiting,
-    answers: Callable[[Parse, Call], AsyncIterator[Any]],
+    answers: Callable[[Parse, Call], AsyncGenerator[Any, None]],
 ) -> Callable[[Parse], Callable[[Call], Coroutine[Any, Any, None]]]:
     """A call that answers more than once; an error that it lets out ends the stream with its status."""
 
@@ -201,8 +203,9 @@ def stream(
         async def serve(call: Call) -> None:
             try:
                 with waiting.one_more():
-                    async for response in answers(parse, call):
-                        await call.write(response.SerializeToString())
+                    async with contextlib.aclosing(answers(parse, call)) as responses:
+                        async for response in responses:
+                            await call.write(response.SerializeToString())
             except Exception as failure:  # noqa: BLE001 - the caller is told
                 fail(call, told(failure))
             else:

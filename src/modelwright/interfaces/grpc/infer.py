@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import string
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -122,14 +123,66 @@ class Inference:
         error = self._failed(failure, asking)
         fail(asking.call, error, self._traced(asking, HTTP_STATUS[error.kind], error.code, 0))
 
-    async def stream(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
+    async def stream(self, parse: Parse, call: Call) -> AsyncGenerator[Any, None]:
         """ModelStreamInfer: answers in the order of the requests. Who may not ask, or has no time left, ends it."""
         actor_of(self._shared, call, "predict")  # before the first request: a stranger holds no stream open
         async for request in self._waiting.each(parse, call):
             in_time(call)
-            yield await self._streamed(request, actor_of(self._shared, call, "predict", counted=True).subject, call)
+            actor = actor_of(self._shared, call, "predict", counted=True).subject
+            if not self._decoupled(request):
+                yield await self._streamed(request, actor, call)
+                continue
+            async with aclosing(self._chunks(request, actor, call)) as responses:
+                async for response in responses:
+                    yield response
         if self._waiting.closing:
             raise UnavailableError("grpc.stopping", "The server stops.", fix="Open the stream again elsewhere.")
+
+    def _decoupled(self, request: Any) -> bool:
+        """Whether one request may have several answers."""
+        route = self._shared.plane.routes.get(request.model_name)
+        arms = (*route.arms, *route.by_version.values()) if route is not None else ()
+        return any(arm.loaded.streams for arm in arms)
+
+    async def _chunks(self, request: Any, actor: str, call: Call) -> AsyncGenerator[Any, None]:
+        """The answers to one request of a stream, the last of them an empty one where the caller asked for that."""
+        asking = Asking(call, request)
+        asking.actor = actor
+        final, answer = parameter(request, "triton_enable_empty_final_response") is True, None
+        try:
+            asked = self._call(asking, self._shared.stream_seconds)
+            async with aclosing(self._asker.chunks(asked, asking.tickets.append)) as chunks:
+                async for answer in chunks:
+                    response = self._streamed_response()
+                    fill(self._shared, answer, request, response.infer_response)
+                    parameters = response.infer_response.parameters
+                    parameters["modelwright-prediction-id"].string_param = answer.prediction_id
+                    if final:
+                        parameters["triton_final_response"].bool_param = False
+                    yield response
+        except Exception as failure:  # noqa: BLE001 - one request failed, not the stream; the caller is told
+            yield self._last(asking, self._failed(failure, asking), final=final)
+            return
+        if answer is not None:
+            self._observe((answer.model, answer.version), 200, asking.began)
+        last = self._last(asking, None, final=final)
+        if final:
+            yield last
+
+    def _last(self, asking: Asking, error: ModelwrightError | None, *, final: bool) -> Any:
+        """What ends the answers to one request; tells of it."""
+        response, request = self._streamed_response(), asking.request
+        inner = response.infer_response
+        inner.id, inner.model_name = request.id, request.model_name
+        if error is not None:
+            response.error_message = str(error)
+            inner.parameters["modelwright-error"].string_param = error.code
+        status, code = (200, "") if error is None else (HTTP_STATUS[error.kind], error.code)
+        for name, value in self._traced(asking, status, code, 0):
+            inner.parameters[name].string_param = value
+        if final:
+            inner.parameters["triton_final_response"].bool_param = True
+        return response
 
     async def _streamed(self, request: Any, actor: str, call: Call) -> Any:
         """One answer of a stream: what a unary call says in trailing metadata stands in its parameters."""
@@ -163,13 +216,13 @@ class Inference:
             inner.parameters["triton_final_response"].bool_param = True  # one answer for each request: it is the last
         return response
 
-    def _call(self, asking: Asking) -> PredictCall:
+    def _call(self, asking: Asking, seconds: float = 0.0) -> PredictCall:
         request, began = asking.request, asking.began
         route = self._shared.plane.route(request.model_name)  # an unknown model is said to be so, whatever it was sent
         if request.model_version:
             route.pinned(request.model_version)
         asked = to_call(self._shared, request, asking.actor)
-        asked.limit = began + min(asking.call.time_remaining(), self._shared.request_seconds)
+        asked.limit = began + min(asking.call.time_remaining(), seconds or self._shared.request_seconds)
         asked.started = began
         return asked
 

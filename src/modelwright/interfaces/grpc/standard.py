@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
@@ -42,7 +42,7 @@ class Health:
             )
         return self._response(status=self._now(request.service))
 
-    async def _watch(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
+    async def _watch(self, parse: Parse, call: Call) -> AsyncGenerator[Any, None]:
         request = read(parse, await call.read() or b"")
         told = None
         while True:
@@ -72,7 +72,7 @@ class Reflection:
         """The service as the transport wants it."""
         return self._file.routes(POOL, "ServerReflection", {"ServerReflectionInfo": stream(self._waiting, self._info)})
 
-    async def _info(self, parse: Parse, call: Call) -> AsyncIterator[Any]:
+    async def _info(self, parse: Parse, call: Call) -> AsyncGenerator[Any, None]:
         async for request in self._waiting.each(parse, call):
             response = self._response(valid_host=request.host, original_request=request)
             self._answer(request, response)

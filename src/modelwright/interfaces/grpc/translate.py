@@ -14,6 +14,7 @@ from modelwright.interfaces.grpc.guard import Shared
 from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.classification import classify
+from modelwright.serve.sequences import mark_of
 from modelwright.serve.validate import datatype_of
 
 
@@ -34,8 +35,8 @@ def by_row(request: Any) -> bool:
 def to_call(shared: Shared, request: Any, actor: str) -> PredictCall:
     """The call that a request asks for.
 
-    Only the parameters ``event_time`` and ``row_errors`` are ours. Every other one, those that Triton reserves among
-    them (``sequence_id``, ``priority``, ``timeout``, ``triton_*``, ...), is taken and left alone.
+    Only the parameters ``event_time``, ``row_errors`` and those of sequences mean something. Every other one, also
+    those that Triton reserves (``priority``, ``timeout``, ``triton_*``, ...), is taken and left alone.
 
     Raises:
         BadInputError: the request contradicts itself.
@@ -44,6 +45,9 @@ def to_call(shared: Shared, request: Any, actor: str) -> PredictCall:
     if wanted:
         _class_counts(request)
     given = parameter(request, "event_time")
+    sequence = None
+    if "sequence_id" in request.parameters:
+        sequence = mark_of(*(parameter(request, f"sequence_{part}") for part in ("id", "start", "end")))
     return PredictCall(
         request.model_name,
         _inputs(shared, request),
@@ -54,6 +58,7 @@ def to_call(shared: Shared, request: Any, actor: str) -> PredictCall:
         wanted,
         None if given is None else shared.event_time(given),
         {},
+        sequence=sequence,
     )
 
 

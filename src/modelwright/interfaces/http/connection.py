@@ -224,6 +224,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._paused = False
+        if self.exchanges and self.exchanges[0].stream is not None:
+            self.exchanges[0].stream.resumed()
         if not self._held:
             self._read_on()
 
@@ -382,6 +384,12 @@ class Connection(asyncio.Protocol):
         """Send what is owed, in the order of the requests, as far as it is there."""
         exchanges = self.exchanges
         while exchanges and exchanges[0].data is not None:
+            stream = exchanges[0].stream
+            if stream is not None and stream.open:
+                data, exchanges[0].data = exchanges[0].data, None
+                self.write(data, close=False)
+                stream.sent(paused=self._paused)
+                break
             exchange = exchanges.popleft()
             self.write(exchange.data or b"", close=exchange.line == CLOSE)
         if self._state == _IDLE and not self._paused:
@@ -453,7 +461,8 @@ class Connection(asyncio.Protocol):
         self._probe_gap *= 2
         self._probe_at = now + self._probe_gap
         if self.transport is not None:
-            self.transport.write(PROCESSING)
+            stream = self.exchanges[0].stream
+            self.transport.write(PROCESSING if stream is None or not stream.begun else stream.nothing)
 
     def stop_when_idle(self) -> None:
         """Close now if nothing is under way; a request under way is answered with ``connection: close``."""

@@ -100,7 +100,7 @@ def server_metadata(context: Context, _request: Request) -> Reply:
 
 def model_metadata(context: Context, request: Request) -> Reply:
     """Tensors of the model."""
-    arm = _arm(context, request)
+    arm = arm_of(context, request)
     signature = arm.loaded.signature
     versions = list(context.plane.route(arm.model).by_version)
     metadata: dict[str, object] = {
@@ -116,7 +116,7 @@ def model_metadata(context: Context, request: Request) -> Reply:
 
 def model_configuration(context: Context, request: Request) -> Reply:
     """Configuration of the model, in Triton's words."""
-    return json_reply(configuration(context.plane.route(request.parameters["model"]), _arm(context, request)))
+    return json_reply(configuration(context.plane.route(request.parameters["model"]), arm_of(context, request)))
 
 
 def model_statistics(context: Context, request: Request) -> Reply:
@@ -128,7 +128,7 @@ def model_statistics(context: Context, request: Request) -> Reply:
 def predict(context: Context, request: Request) -> Asked | AskedAll:
     """Inference."""
     model, version = request.parameters["model"], request.parameters.get("version", "")
-    arm = _arm(context, request)  # an unknown model is said to be so, whatever the body holds
+    arm = arm_of(context, request)  # an unknown model is said to be so, whatever the body holds
     length = request.headers.get(b"inference-header-content-length")
     actor, at = request.actor.subject, request.received_at
     body = request.body if request.long is None else request.long
@@ -172,7 +172,7 @@ def _inferred(context: Context, decoded: infer.Decoded, answer: Answer) -> Reply
 def predict_instances(context: Context, request: Request) -> Asked:
     """Inference in KServe's V1 protocol."""
     model, version = request.parameters["model"], request.parameters.get("version", "")
-    signature = _arm(context, request).loaded.signature
+    signature = arm_of(context, request).loaded.signature
     call, by_columns = instances.decode(
         model, version, signature, request.body, actor=request.actor.subject, received_at=request.received_at
     )
@@ -208,7 +208,7 @@ def record_truth(context: Context, request: Request) -> Reply:
 def openapi(context: Context, request: Request) -> Reply:
     """The OpenAPI document: of this server, or of one model (one version) with its own inputs and examples."""
     model, version = request.parameters.get("model", ""), request.parameters.get("version", "")
-    arm = _arm(context, request) if model else None
+    arm = arm_of(context, request) if model else None
     body = context.documents.get((model, version))
     if body is None:
         body = context.documents[(model, version)] = msgspec.json.encode(context.document(arm))
@@ -220,7 +220,8 @@ def metrics(context: Context, _request: Request) -> Reply:
     return Reply(200, context.metrics.render(), CONTENT_TYPE)
 
 
-def _arm(context: Context, request: Request) -> LiveArm:
+def arm_of(context: Context, request: Request) -> LiveArm:
+    """The arm that the path names: of the version, or the champion."""
     route = context.plane.route(request.parameters["model"])
     version = request.parameters.get("version")
     return route.champion if version is None else route.pinned(version)

@@ -10,7 +10,9 @@ from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.interfaces.http.message import Reply, Request
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.lane import Ticket
+from modelwright.serve.sequences import mark_of
 from modelwright.serve.several import submit_all
+from modelwright.serve.streaming import Listener, Streaming
 from modelwright.serve.turn import Turn
 
 if TYPE_CHECKING:
@@ -18,6 +20,45 @@ if TYPE_CHECKING:
 
 _TIMEOUT = b"modelwright-timeout-ms"
 _ATTEMPT = b"x-envoy-attempt-count"
+_SEQUENCE, _SEQUENCE_START = b"modelwright-sequence-id", b"modelwright-sequence-start"
+_SEQUENCE_END = b"modelwright-sequence-end"
+
+
+class Events(Listener, Protocol):
+    """An answer in events, as a connection and the request behind it know it."""
+
+    open: bool
+    """While more follows what was sent."""
+    begun: bool
+
+    def begin(self, streaming: Streaming) -> None:
+        """The request is submitted."""
+        ...
+
+    def leave(self, lost: ModelwrightError | None) -> None:
+        """Hand over what there is to send; ``lost``: the record could not be written."""
+        ...
+
+    def sent(self, *, paused: bool) -> None:
+        """What was handed over is written; ``paused``: the client reads too slowly."""
+        ...
+
+    def resumed(self) -> None:
+        """The client has caught up."""
+        ...
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        ...
+
+    def told(self) -> Reply | None:
+        """Once, when it is over: the reply that figures and logs are told of."""
+        ...
+
+    @property
+    def nothing(self) -> bytes:
+        """Bytes that say nothing."""
+        ...
 
 
 class Client(Protocol):
@@ -35,13 +76,17 @@ class Client(Protocol):
 
 
 class Exchange:
-    """What one connection owes one client; ``data`` is set once it may be sent. ``line`` is the connection header."""
+    """What one connection owes one client; ``data`` is set once it may be sent. ``line`` is the connection header.
 
-    __slots__ = ("connection", "data", "head_only", "line", "reply", "request", "route", "started", "tickets")
+    ``stream`` is an answer in events; while it is open, more follows what is sent.
+    """
+
+    __slots__ = ("connection", "data", "head_only", "line", "reply", "request", "route", "started", "stream", "tickets")
 
     def __init__(self, connection: Client, line: bytes, request: Request | None = None) -> None:
         self.connection, self.line, self.request = connection, line, request
         self.route: HttpRoute | None = None
+        self.stream: Events | None = None
         self.reply: Reply | None = None
         self.data: bytes | None = None
         self.tickets: list[Ticket] = []
@@ -55,15 +100,36 @@ class Exchange:
         Raises:
             ModelwrightError: as :meth:`Turn.predict`; BadInputError ``http.bad-timeout``.
         """
+        self._give_up_after(call, seconds)
+        self.tickets.append(turn.predict(call, done))
+
+    def ask_stream(self, turn: Turn, call: PredictCall, seconds: float, stream: Events) -> None:
+        """Submit a call whose answer ``stream`` wants in chunks; raises as :meth:`ask`."""
+        self._give_up_after(call, seconds)
+        self.stream = stream
+        try:
+            streaming = turn.stream(call, stream)
+        except BaseException:
+            self.stream = None
+            raise
+        stream.begin(streaming)
+        self.tickets.append(streaming.ticket)
+
+    def _give_up_after(self, call: PredictCall, seconds: float) -> None:
         assert self.request is not None
         headers = self.request.headers
         limit = self.started + seconds
         if _TIMEOUT in headers:
             limit = min(limit, self.started + _milliseconds(headers[_TIMEOUT]) / 1000)
         call.limit, call.started = min(call.limit, limit), self.started
+        if _SEQUENCE in headers and call.sequence is None:
+            call.sequence = mark_of(
+                headers[_SEQUENCE].decode("latin-1").strip(),
+                headers.get(_SEQUENCE_START) == b"true",
+                headers.get(_SEQUENCE_END) == b"true",
+            )
         if _ATTEMPT in headers:
             call.retry = headers[_ATTEMPT].strip() not in (b"", b"0", b"1")
-        self.tickets.append(turn.predict(call, done))
 
     def ask_all(
         self,
@@ -79,6 +145,8 @@ class Exchange:
         """The client is gone: what has not begun is not run."""
         for ticket in self.tickets:
             ticket.cancelled = True
+        if self.stream is not None:
+            self.stream.cancel()
         self.tickets.clear()  # each knows this exchange: without them no cycle is left to be collected
 
 

@@ -19,6 +19,7 @@ from modelwright.interfaces.http.parameters import NO_WISHES, InferOutput, Param
 from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
 from modelwright.serve.classification import classify
+from modelwright.serve.sequences import mark_of
 from modelwright.serve.validate import datatype_of
 
 Body = TypeVar("Body")
@@ -125,6 +126,8 @@ def decode(
     if "event_time" in parameters:
         call.event_time = event_time(parameters["event_time"])
     call.limit, call.priority = schedule(parameters)
+    if "sequence_id" in parameters:
+        call.sequence = mark_of(*(parameters.get(f"sequence_{part}") for part in ("id", "start", "end")))
     as_binary, by_row = parameters.get("binary_data_output") is True, parameters.get("row_errors") is True
     return Decoded(call, request.id, as_binary, binary, classes, by_row)
 

@@ -77,6 +77,15 @@ class Asked:
 
 
 @dataclass(slots=True)
+class AskedStream:
+    """A call whose answer is wanted in chunks; ``event`` makes the JSON of each, ``headers`` those of the reply."""
+
+    call: PredictCall
+    event: Callable[[Answer], bytes]
+    headers: Callable[[Answer], bytes]
+
+
+@dataclass(slots=True)
 class AskedAll:
     """Several calls that one reply answers; ``finish`` gets an answer or an error for each, in their order."""
 

@@ -214,6 +214,8 @@ def _content(name: str, bodies: Bodies, subject: _Subject) -> Json:
     media: Json = {"schema": _reference(name)}
     if name in subject.examples:
         media["examples"] = {"golden": {"summary": "Rows of the package", "value": subject.examples[name]}}
+    if bodies.events and name == bodies.gives:
+        return {"text/event-stream": media}
     content = {"text/plain" if bodies.text else "application/json": media}
     if bodies.binary:
         content["application/octet-stream"] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelwright.core.signature import DATATYPES
-from modelwright.interfaces.http import endpoints, repository
+from modelwright.interfaces.http import endpoints, generate, repository
 from modelwright.interfaces.http.message import error_reply
 from modelwright.serve.call import MAX_ID_LENGTH, MAX_PRIORITY
 
@@ -20,8 +20,8 @@ ANY = "Any"
 class Bodies:
     """Names in :data:`SCHEMAS`: of the body taken (empty: none) and of the answer given.
 
-    ``binary`` tells that both may also be binary tensors, ``text`` that the answer is plain text, ``not_ready`` that
-    503 has the answer's shape too.
+    ``binary`` tells that both may also be binary tensors, ``text`` that the answer is plain text, ``events`` that it
+    comes in events, ``not_ready`` that 503 has the answer's shape too.
     """
 
     takes: str = ""
@@ -29,6 +29,7 @@ class Bodies:
     binary: bool = False
     text: bool = False
     not_ready: bool = False
+    events: bool = False
 
 
 BODIES: Mapping[Callable[..., Any], Bodies] = {
@@ -38,6 +39,7 @@ BODIES: Mapping[Callable[..., Any], Bodies] = {
     endpoints.server_metadata: Bodies(gives="Server"),
     endpoints.model_metadata: Bodies(gives="Model"),
     endpoints.predict: Bodies("InferRequest", "InferAnswer", binary=True),
+    generate.generate_stream: Bodies("GenerateRequest", "Events", events=True),
     endpoints.predict_instances: Bodies("PredictRequest", "PredictAnswer"),
     endpoints.model_list: Bodies(gives="ModelList"),
     repository.index: Bodies(gives="RepositoryIndex"),
@@ -89,6 +91,9 @@ INFER_PARAMETERS: Schema = object_of(
             "description": "1 goes first among the caller's waiting requests; 0: the usual one.",
         },
         "row_errors": {"type": "boolean", "description": "Bad rows fail by themselves; the answer names them."},
+        "sequence_id": {"type": ["integer", "string"], "description": "The sequence that the request belongs to."},
+        "sequence_start": {"type": "boolean", "description": "It is the first of its sequence."},
+        "sequence_end": {"type": "boolean", "description": "It is the last of its sequence."},
         "binary_data_output": {"type": "boolean", "description": "All outputs as binary tensors after the JSON."},
     },
 )
@@ -100,6 +105,14 @@ _VALUE: Schema = {"type": ["number", "string", "boolean", "null"]}
 SCHEMAS: Mapping[str, Schema] = {
     ANY: {},
     "Error": object_of({"error": {"type": "string", "description": "What is wrong, why, and what to do."}}),
+    "GenerateRequest": {
+        "type": "object",
+        "description": "A value, or a list of values, for each input by its name; or an inference request.",
+    },
+    "Events": {
+        "type": "string",
+        "description": "Server-Sent Events: one without a name for each chunk, then `end`, or `error` with its code.",
+    },
     "Live": object_of({"live": {"const": True}}),
     "Ready": object_of({"ready": {"type": "boolean"}}, REASONS),
     "ModelReady": object_of({"name": STRING, "ready": {"type": "boolean"}}, REASONS),

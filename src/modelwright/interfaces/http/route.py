@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from modelwright.core.access import Permission
 from modelwright.core.errors import ModelwrightError
 from modelwright.interfaces.http.endpoints import Context
-from modelwright.interfaces.http.message import Asked, AskedAll, Later, Reply, Request, error_reply
+from modelwright.interfaces.http.message import Asked, AskedAll, AskedStream, Later, Reply, Request, error_reply
 
-Endpoint = Callable[[Context, Request], Reply | Asked | AskedAll | Later]
+Endpoint = Callable[[Context, Request], Reply | Asked | AskedAll | AskedStream | Later]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from modelwright.core.errors import BadInputError, NotFoundError
-from modelwright.interfaces.http import endpoints, repository
+from modelwright.interfaces.http import endpoints, generate, repository
 from modelwright.interfaces.http.dialects import azure, cloudevents, mlflow, sagemaker, seldon
 from modelwright.interfaces.http.route import HttpRoute
 
@@ -33,6 +33,14 @@ ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(b"POST", "/v1/models/{model}:predict", "predict", endpoints.predict_instances, timed=True),
     HttpRoute(
         b"POST", "/v1/models/{model}/versions/{version}:predict", "predict", endpoints.predict_instances, timed=True
+    ),
+    HttpRoute(b"POST", "/v2/models/{model}/generate_stream", "predict", generate.generate_stream, timed=True),
+    HttpRoute(
+        b"POST",
+        "/v2/models/{model}/versions/{version}/generate_stream",
+        "predict",
+        generate.generate_stream,
+        timed=True,
     ),
     HttpRoute(b"POST", "/v2/repository/index", "read", repository.index),
     HttpRoute(b"POST", "/v2/repository/{repository}/index", "read", repository.index),

@@ -18,11 +18,13 @@ from modelwright.interfaces.http.coding import compress, decompress
 from modelwright.interfaces.http.connection import CLOSE, LINGER_SECONDS, Connection
 from modelwright.interfaces.http.dialects import vertex
 from modelwright.interfaces.http.endpoints import Context
-from modelwright.interfaces.http.exchange import Exchange
+from modelwright.interfaces.http.event_stream import EventStream
+from modelwright.interfaces.http.exchange import Events, Exchange
 from modelwright.interfaces.http.gate import Gate
 from modelwright.interfaces.http.message import (
     Asked,
     AskedAll,
+    AskedStream,
     Later,
     Logged,
     Reply,
@@ -182,6 +184,8 @@ class DataPlane:
             connection.stop_when_idle()
         while (self._busy() or self._outbox) and time.monotonic() < deadline:  # noqa: ASYNC110 - many ends, one rare wait
             await asyncio.sleep(0.01)
+        self.plane.end_streams()
+        self.turn.end()  # their last events leave
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in list(self._connections):
@@ -291,6 +295,10 @@ class DataPlane:
         if isinstance(outcome, Asked):
             exchange.ask(self.turn, outcome.call, self.limits.request_seconds, partial(self._one, exchange, outcome))
             return None
+        if isinstance(outcome, AskedStream):
+            stream = EventStream(exchange, outcome, self)
+            exchange.ask_stream(self.turn, outcome.call, self.limits.stream_seconds, stream)
+            return None
         if isinstance(outcome, AskedAll):
             if not outcome.calls:
                 return outcome.finish([])
@@ -301,6 +309,15 @@ class DataPlane:
             outcome.begin(partial(self._later, exchange, outcome.reply))
             return None
         return outcome
+
+    def goes_on(self, exchange: Exchange) -> None:
+        """An answer in events has more to send."""
+        self._outbox.append(exchange)
+        self.turn.schedule()
+
+    def fails(self, exchange: Exchange, error: ModelwrightError) -> None:
+        """An answer in events fails before its first one."""
+        self._ready(exchange, self._failed(exchange, error))
 
     def _later(self, exchange: Exchange, reply: Reply, error: ModelwrightError | None) -> None:
         """What a reply waited for is done."""
@@ -350,7 +367,9 @@ class DataPlane:
         now = time.perf_counter()
         for exchange in entries:
             reply = exchange.reply
-            if reply is not None:
+            if exchange.stream is not None:
+                self._leave_stream(exchange, exchange.stream, now, written=written)
+            elif reply is not None:
                 if not written and reply.logged is not Logged.NOTHING:
                     reply = self._unlogged(reply)
                 if reply.series is not None:
@@ -367,16 +386,34 @@ class DataPlane:
                 _logger.exception("an answer could not be written")
                 exchange.connection.abort()
 
+    def _leave_stream(self, exchange: Exchange, stream: Events, now: float, *, written: bool) -> None:
+        """What an answer in events has to send; its last event only leaves with its record in the log."""
+        stream.leave(lost=self._lost() if not written and self.limits.log_required else None)
+        if self.draining and not stream.open and len(exchange.connection.exchanges) == 1:
+            exchange.line = CLOSE
+        reply = stream.told()
+        if reply is None:
+            return
+        if reply.error:
+            self.metrics.count_error(reply.error)
+        if reply.series is not None:
+            self.metrics.observe(reply.series, reply.status, now - exchange.started)
+        if self._observer is not None:
+            observe(self._observer, exchange, reply, now)
+        exchange.tickets.clear()
+
     def _unlogged(self, reply: Reply) -> Reply:
         """What is said instead when the log could not be written (promise D3)."""
         if reply.logged is Logged.PREDICTION and not self.limits.log_required:
             return reply
-        error = UnavailableError(
-            "record.unwritable", "The prediction log cannot be written.", fix="Free disk space, then try again."
-        )
-        refused = self.error(error)
+        refused = self.error(self._lost())
         refused.series = reply.series
         return refused
+
+    def _lost(self) -> ModelwrightError:
+        return UnavailableError(
+            "record.unwritable", "The prediction log cannot be written.", fix="Free disk space, then try again."
+        )
 
     def _document(self, arm: LiveArm | None) -> object:
         from modelwright.interfaces.http import openapi  # lazy: most gateways are never asked for it
