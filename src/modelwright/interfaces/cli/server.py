@@ -16,14 +16,15 @@ import click
 from modelwright.core.errors import DeadlineError, NotFoundError, UnavailableError
 from modelwright.interfaces.cli.output import json_option, print_json
 from modelwright.interfaces.cli.session import current_settings, existing
-from modelwright.settings import MAX_WORKERS
+from modelwright.settings import MAX_WORKERS, environment_of
 
 
 def _become(module: str, arguments: list[str]) -> None:
     """Replace this process, so that signals and the exit code are the module's own."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell wanted
+    environment = environment_of({"project": current_settings().project.absolute()})  # all its processes read the file
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell wanted
 
 
 @click.command(epilog="Example: modelwright serve --package flight-delay.mw --http 127.0.0.1:8080 --no-auth")
