@@ -47,24 +47,26 @@ class Search:
 
 def search(
     measure: Callable[[float], Trial],
+    confirm: Callable[[float], Trial],
     *,
     start: float,
     most: float,
-    time_left: Callable[[], bool],
+    time_left: Callable[[int], bool],
     into: Search,
 ) -> None:
     """Find it, as far as time allows; ``into`` holds what is known at every moment.
 
-    A rate fails when two rounds of it fail: one may be the machine's.
+    One round is made in any case. A rate fails when two rounds of it fail: one may be the machine's.
 
     Args:
         measure: one round at a rate.
+        confirm: a round that confirms it; it may take as long as two others.
         start: where to begin.
         most: no rate above is tried.
-        time_left: False when no further round may begin.
+        time_left: False when so many further rounds would not end in time.
         into: filled.
     """
-    keep = _Keeper(measure, time_left, into)
+    keep = _Keeper(measure, lambda: not into.trials or time_left(1 + 2 * CONFIRMATIONS), into)
     rate = min(start, most)
     while keep.going and not keep.holds(rate) and rate > LOWEST_RATE:
         into.failed, rate = min(into.failed, rate), rate / 2
@@ -76,7 +78,7 @@ def search(
         rate = math.sqrt(into.rate * into.failed)
         if not keep.holds(rate) and keep.judged:
             into.failed = rate
-    _confirm(keep, into)
+    _confirm(_Keeper(confirm, lambda: time_left(2), into), into)
 
 
 def _confirm(keep: _Keeper, into: Search) -> None:

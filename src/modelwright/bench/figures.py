@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One round. Latencies in milliseconds; ``rate`` counts right answers per second.
+    """One round. Latencies are milliseconds.
 
-    ``late_p99``: milliseconds by which the generator sent requests after they were due although it could have.
+    ``answers`` are the right ones to what was due in the round; ``rate`` are those per second that came within it (an
+    overloaded server answers after the round too). ``late_p99``: milliseconds by which the generator sent requests
+    after they were due although it could have.
     """
 
     answers: int
@@ -37,16 +39,14 @@ def percentile(ordered: NDArray[np.float64], share: float) -> float:
     return float(ordered[min(max(rank, 1), len(ordered)) - 1])
 
 
-def figures_of(
-    latencies: NDArray[np.float64], lateness: NDArray[np.float64], seconds: float, unanswered: int
-) -> Figures:
+def figures_of(latencies: NDArray[np.float64], lateness: NDArray[np.float64], unanswered: int, rate: float) -> Figures:
     """Figures of one round from seconds in any order; of the latencies ``unanswered`` belong to no answer."""
     ordered = np.sort(latencies) * 1000
     late = np.sort(lateness) * 1000
     answers = len(ordered) - unanswered
     p50, p90, p99, p999, most = (percentile(ordered, share) for share in (50, 90, 99, 99.9, 100))
     late_p99 = percentile(late, 99) if len(late) else 0.0
-    return Figures(answers, answers / seconds, p50, p90, p99, p999, most, late_p99)
+    return Figures(answers, rate, p50, p90, p99, p999, most, late_p99)
 
 
 @dataclass(frozen=True, slots=True)

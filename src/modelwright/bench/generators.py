@@ -20,13 +20,17 @@ from modelwright.core.errors import InternalError, UnavailableError
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One round of one load, over all generators. ``generator_share``: of a core, the busiest generator's."""
+    """One round of one load, over all generators. ``generator_share``: of a core, the busiest generator's.
+
+    ``lasted``: seconds from its start, warm-up and all, to the last answer.
+    """
 
     load: Load
     figures: Figures
     errors: dict[str, int]
     unanswered: int
     generator_share: float
+    lasted: float
     samples: list[tuple[int, bytes]]
 
 
@@ -133,13 +137,15 @@ def _together(load: Load, outcomes: Sequence[Outcome]) -> Measured:
     for outcome in outcomes:
         errors.update(outcome.errors)
     latencies = _joined([outcome.latencies for outcome in outcomes])
+    rate = sum(outcome.completed for outcome in outcomes) / load.seconds
     unanswered = sum(outcome.unanswered for outcome in outcomes)
     return Measured(
         load,
-        figures_of(latencies, _joined([outcome.lateness for outcome in outcomes]), load.seconds, unanswered),
+        figures_of(latencies, _joined([outcome.lateness for outcome in outcomes]), unanswered, rate),
         dict(errors),
         unanswered,
         max(outcome.cpu_seconds / outcome.seconds for outcome in outcomes),
+        max(outcome.lasted for outcome in outcomes),
         [sample for outcome in outcomes for sample in outcome.samples],
     )
 

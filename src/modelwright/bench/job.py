@@ -60,16 +60,21 @@ class Outcome:
     ``latencies``: FP64 seconds of the right answers, and of those who waited in vain until the end (a lower bound of
     what they would have seen). Open loop: since each request was due; closed loop: since it was sent.
     ``lateness``: FP64 seconds by which requests were sent later than due although a connection was free: the
-    generator's own fault. ``errors`` counts answers other than 200 by status and code, and connections that failed.
-    ``unanswered`` requests got no answer in time, or could not even be sent. ``samples``: (index of request, answer).
+    generator's own fault.
+    ``errors`` counts answers other than 200 by status and code, and connections that failed. ``unanswered`` requests
+    got no answer in time, or could not even be sent. ``completed`` right answers came within the ``seconds`` that
+    count, of which the generator used ``cpu_seconds`` of a core; ``lasted`` are the seconds from the start of the
+    load, warm-up and all, to its last answer. ``samples``: (index of request, answer).
     """
 
     latencies: bytes
     lateness: bytes
     errors: dict[str, int]
     unanswered: int
+    completed: int
     seconds: float
     cpu_seconds: float
+    lasted: float
     samples: list[tuple[int, bytes]] = field(default_factory=list)
 
 

@@ -27,7 +27,7 @@ class _Run:
         self.latencies, self.lateness = array("d"), array("d")
         self.errors: Counter[str] = Counter()
         self.samples: list[tuple[int, bytes]] = []
-        self.unanswered = 0
+        self.unanswered = self.completed = 0
         self.begin = self.counted = self.end = 0.0
         self.done = asyncio.Event()
         self.opener = Lines(job, self.answered)
@@ -47,6 +47,9 @@ class _Run:
         """A line is free."""
         raise NotImplementedError
 
+    def last(self) -> None:
+        """The time is over: ask what is still to be asked."""
+
     def waiting(self) -> list[float]:
         """When those were due that were never sent."""
         return []
@@ -59,12 +62,14 @@ class _Run:
         self.start()
         cpu = _cpu()
         await asyncio.sleep(self.end - _clock())
-        cpu, self.unanswered = _cpu() - cpu, 0
+        cpu = _cpu() - cpu
+        self.last()
         if self.busy or self.waiting():
             try:
                 await asyncio.wait_for(self.done.wait(), self.job.patience)
             except TimeoutError:
                 self._give_up()
+        lasted = _clock() - self.begin
         await self._close()
         seconds = self.load.warm + self.load.seconds
         return Outcome(
@@ -72,8 +77,10 @@ class _Run:
             self.lateness.tobytes(),
             dict(self.errors),
             self.unanswered,
+            self.completed,
             self.load.seconds,
             cpu * self.load.seconds / seconds,
+            lasted,
             self.samples,
         )
 
@@ -90,6 +97,7 @@ class _Run:
         """An answer, or the end of a connection that owed one."""
         now = _clock()
         self.busy.discard(line)
+        self.completed += not error and self.counted <= now < self.end
         if line.due >= self.counted and line.due < self.end:
             if error:
                 self.errors[error] += 1
@@ -175,6 +183,9 @@ class _Open(_Run):
         self._due = [self.begin + moment for moment in self._due]
         self._free.extend(self.lines)
         self._fire()
+
+    def last(self) -> None:
+        self._fire()  # a loop that was held up may not have come to the last ones yet
 
     def waiting(self) -> list[float]:
         return list(self._backlog)

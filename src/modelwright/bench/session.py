@@ -13,7 +13,6 @@ from modelwright.bench.job import Load, Protocol
 
 WARM_SHARE = 0.15
 """Of a round, left out in front of it: connections are new and the queue is empty."""
-WARM_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,9 @@ class Session:
         self._generators, self._observer, self._requests = generators, observer, requests
         self._protocol, self._tolerance, self._seed = protocol, tolerance, 0
 
-    def warm_up(self) -> Round:
+    def warm_up(self, seconds: float) -> Round:
         """A load that is not reported: caches fill, the server learns how long a run takes."""
-        return self.measure(Load(16, 0.0, WARM_SECONDS))
+        return self.measure(Load(16, 0.0, seconds))
 
     def measure(self, load: Load) -> Round:
         """One round; every round draws other arrival times."""
@@ -67,7 +66,7 @@ class Session:
         before = self._observer.look()
         measured = self._generators.measure(given)
         after = self._observer.look()
-        facts = between(before, after, warm + load.seconds)
+        facts = between(before, after, measured.lasted)
         checked = check(measured.samples, self._requests, protocol=self._protocol, tolerance=self._tolerance)
         return Round(measured, facts, checked)
 

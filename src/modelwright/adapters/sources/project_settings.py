@@ -13,6 +13,7 @@ from typing import Any
 from modelwright.core.errors import BadInputError, ConflictError, NotFoundError
 
 SECTION = "settings"
+_HEAD = re.compile(rf"^{SECTION}:\s*(#.*)?$", re.MULTILINE)
 
 
 def change(path: Path, values: Mapping[str, object]) -> dict[str, object]:
@@ -28,7 +29,8 @@ def change(path: Path, values: Mapping[str, object]) -> dict[str, object]:
     section = held.get(SECTION) or {}
     after = changed(before or "", values)
     expected = {**held, SECTION: {**section, **values}}
-    if _parsed(path, after) != expected:
+    elsewhere = SECTION in held and _HEAD.search(before or "") is None  # a second section would hide the first
+    if elsewhere or _parsed(path, after) != expected:
         raise BadInputError(
             "project.not-changed",
             f"The section `{SECTION}` of {path.name} is written in a way that cannot be changed safely.",
@@ -51,7 +53,9 @@ def restore(path: Path) -> None:
         kept: dict[str, Any] = json.loads(_kept(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(
-            "project.nothing-to-undo", f"Nothing was applied to {path.name}.", fix="Nothing to do."
+            "project.nothing-to-undo",
+            f"Nothing was applied to {path.name}.",
+            fix="`modelwright bench NAME --tune --apply` writes there.",
         ) from None
     now = path.read_text(encoding="utf-8") if path.exists() else ""
     if _digest(now) != kept["after"]:
@@ -70,7 +74,7 @@ def restore(path: Path) -> None:
 def changed(text: str, values: Mapping[str, object]) -> str:
     """The text with these keys set in its top-level section; every other line is as it was."""
     lines = text.splitlines()
-    start = next((number for number, line in enumerate(lines) if re.match(rf"{SECTION}:\s*(#.*)?$", line)), None)
+    start = next((number for number, line in enumerate(lines) if _HEAD.match(line)), None)
     if start is None:
         lines += [*([""] if lines and lines[-1].strip() else []), f"{SECTION}:"]
         start = len(lines) - 1

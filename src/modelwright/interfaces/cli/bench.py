@@ -91,7 +91,9 @@ def bench(
     if undo:
         return _undo(as_json=as_json)
     _refuse_contradictions(asked["url"], rate, target_p99_ms, tune=tune, apply_it=apply_it)
-    wishes = bench_subject.Wishes(name=name, **asked | {"token": _token(asked["token"])})
+    wishes = bench_subject.Wishes(
+        name=name, warm_seconds=min(1.0, seconds / 10), **asked | {"token": _token(asked["token"])}
+    )
     counts = [int(number) for number in numbers(connections, "--connections")]
     rates = numbers(rate, "--rate") if rate else [1.0] if target_p99_ms else []
     each = seconds / rounds / (len(rates) or len(counts))

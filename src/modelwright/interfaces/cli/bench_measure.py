@@ -42,13 +42,13 @@ def find_capacity(running: Running, plan: Plan, report: Report, tell: Tell) -> N
     assert plan.target_ms is not None
     target, found = plan.target_ms, capacity.Search()
     report.search = found
-    each = min(5.0, max(0.3, plan.seconds / ROUNDS_IN_A_SEARCH))
+    each = min(5.0, max(0.2, plan.seconds / ROUNDS_IN_A_SEARCH))
     template, deadline = replace(plan.loads[0], seconds=each), time.monotonic() + plan.seconds
 
-    def measure(rate: float) -> capacity.Trial:
+    def measure(rate: float, seconds: float = each) -> capacity.Trial:
         best = f"{found.rate:,.0f} requests/s keep it" if found.rate else "nothing keeps it yet"
         tell(f"p99 <= {target:g} ms: trying {rate:,.0f} requests/s ({best}) ...")
-        one = running.session.measure(replace(template, rate=rate))
+        one = running.session.measure(replace(template, rate=rate, seconds=seconds))
         point = next((point for point in report.points if point.load.rate == rate), None)
         if point is None:
             point = Point(replace(template, rate=rate))
@@ -58,9 +58,10 @@ def find_capacity(running: Running, plan: Plan, report: Report, tell: Tell) -> N
 
     capacity.search(
         measure,
-        start=max(1.0, running.warm_rate / 4),
+        lambda rate: measure(rate, 2 * each),
+        start=max(1.0, running.warm_rate / 2),
         most=MOST_RATE,
-        time_left=lambda: time.monotonic() + each < deadline,
+        time_left=lambda rounds: time.monotonic() + rounds * each < deadline,
         into=found,
     )
     report.points.sort(key=lambda point: point.load.rate)
@@ -89,7 +90,7 @@ def try_settings(wishes: Wishes, subject: Subject, plan: Plan, report: Report, t
     candidates = [tune.Candidate({})]
     others = tune.alternatives(now, cores=room, open_loop=open_loop, native=native)
     candidates += [tune.Candidate(changes) for changes in others]
-    each = replace(load, seconds=max(0.3, plan.seconds / plan.rounds / (len(candidates) + 1) - 1.0))
+    each = replace(load, seconds=max(0.3, 0.8 * plan.seconds / plan.rounds / (len(candidates) + 1)))
     report.points.append(Point(each, candidates[0].rounds))
     _in_turns(wishes, subject, candidates, each, plan.rounds, tell)
     report.tuned = [tune.compare(candidates[0], one, open_loop=open_loop) for one in candidates]

@@ -181,7 +181,7 @@ def _show_loads(loads: Sequence[Mapping[str, Any]]) -> None:
             [
                 one["load"],
                 f"{one['rate']['median']:,.0f}",
-                f"{low:,.0f} - {high:,.0f}",
+                f"{one['rounds']}: {low:,.0f} - {high:,.0f}",
                 *(_short(one[name]["median"]) for name in LATENCIES),
                 f"{failed:,}" if failed else "-",
                 *(_short(one[name]) for name in ("requests_per_run", "server_cores", "generator_core")),
@@ -192,7 +192,7 @@ def _show_loads(loads: Sequence[Mapping[str, Any]]) -> None:
     print_table("", [*headers, "server", "generator"], rows)
     start = {"due": "when it was due", "sent": "when it was sent"}[loads[0]["latency_from"]]
     click.echo(
-        f"Medians of {loads[0]['rounds']} rounds of {loads[0]['seconds']:.2g} s; rounds: the slowest and the fastest. "
+        f"Medians of rounds of {loads[0]['seconds']:.2g} s; rounds: how many, the slowest and the fastest. "
         f"Latency counts from {start}. server, generator: cores used."
     )
     for one in loads:

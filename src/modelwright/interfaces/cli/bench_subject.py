@@ -42,6 +42,7 @@ class Wishes:
     protocol: Protocol
     generators: int
     pin: bool
+    warm_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,7 @@ def session(wishes: Wishes, subject: Subject, server: Served) -> Iterator[Runnin
         with Generators(job, count, server.generator_cores) as generators:
             observer = facts.Observer(server.door, subject.name, server.pids, generators.pids)
             made = Session(generators, observer, requests, protocol=wishes.protocol, tolerance=subject.tolerance)
-            warm = made.warm_up()
+            warm = made.warm_up(wishes.warm_seconds)
             if not wishes.generators and count < most and warm.measured.generator_share > BUSY_GENERATOR:
                 count = min(most, count * 2)
                 continue
