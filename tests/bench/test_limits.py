@@ -1,11 +1,13 @@
 """What limits a server is said from figures, and doubts come with it."""
 
+import os
+import time
 from dataclasses import replace
 
 import pytest
 
 from modelwright.bench.answers import Checked
-from modelwright.bench.facts import Facts, Look, between, parse_metrics
+from modelwright.bench.facts import Facts, Look, between, cpu_seconds, parse_metrics
 from modelwright.bench.figures import Figures
 from modelwright.bench.generators import Measured
 from modelwright.bench.job import Load
@@ -22,7 +24,7 @@ def a_round(facts=QUIET, rate=1000.0, p99=5.0, late=0.0, generator=0.2, errors=N
 
 
 def kinds(*rounds, workers=1):
-    return [limit.kind for limit in limits(rounds, workers=workers)]
+    return [limit.kind for limit in limits(rounds, workers=workers, cores=4)]
 
 
 def test_a_server_with_room_left_is_not_the_limit():
@@ -41,6 +43,15 @@ def test_two_gateways_are_full_at_two_cores():
     assert kinds(a_round(facts), workers=2) == ["none"]
 
 
+def test_a_machine_whose_cores_are_all_busy_is_the_limit_of_a_server_that_is_not_full():
+    assert kinds(a_round(replace(QUIET, others_share=3.5)))[-1] == "cores"
+
+
+def test_a_server_that_did_not_keep_up_is_not_said_to_have_had_room():
+    slow = a_round(rate=1000.0)
+    assert kinds(replace(slow, measured=replace(slow.measured, load=Load(4, 2000.0, 1.0)))) == ["unknown"]
+
+
 def test_a_server_elsewhere_is_not_judged():
     assert kinds(a_round(Facts()), workers=None) == ["unknown"]
 
@@ -50,12 +61,12 @@ def test_a_full_or_late_generator_and_a_busy_machine_are_doubts_and_come_first()
     assert kinds(a_round(late=3.0)) == ["generator", "none"]
     assert kinds(a_round(replace(QUIET, others_share=1.5))) == ["machine", "none"]
     assert kinds(a_round(replace(QUIET, stolen_share=0.2))) == ["stolen", "none"]
-    assert all(limit.doubt for limit in limits([a_round(generator=0.95)], workers=1)[:1])
+    assert all(limit.doubt for limit in limits([a_round(generator=0.95)], workers=1, cores=4)[:1])
 
 
 def test_refusals_of_the_queue_are_named_with_their_reason():
     facts = replace(QUIET, shed={"queue-full": 200})
-    found = limits([a_round(facts, errors={"503 serve.overloaded": 200})], workers=1)
+    found = limits([a_round(facts, errors={"503 serve.overloaded": 200})], workers=1, cores=4)
     assert found[0].kind == "queue"
     assert "200 queue-full" in found[0].says
 
@@ -130,3 +141,12 @@ def test_only_other_values_are_tried_and_none_that_the_cores_cannot_carry():
     assert tried == [{"workers": 2}, {"threads": 2}]
     assert {"queue_seconds": 0.05} in alternatives(now, cores=2, open_loop=True, native=False)
     assert {"queue_seconds": 0.3} not in alternatives(now, cores=2, open_loop=True, native=False)
+
+
+def test_the_processor_time_of_a_process_grows_with_its_work_and_is_none_for_one_that_is_gone():
+    before = cpu_seconds(os.getpid())
+    end = time.process_time() + 0.02
+    while time.process_time() < end:
+        pass
+    assert cpu_seconds(os.getpid()) - before >= 0.02
+    assert cpu_seconds(2**22 + 1) == 0

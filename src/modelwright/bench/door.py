@@ -98,7 +98,10 @@ class Door:
             )
         if status == 403:
             raise ForbiddenError(
-                "bench.not-allowed", "The token may not do this.", why=said, fix="Use a token of role operator."
+                "bench.not-allowed",
+                "The token may not do this.",
+                why=said,
+                fix="Use a token of role predictor or deployer; only the latter reads the metrics too.",
             )
         if status == 404:
             raise NotFoundError(

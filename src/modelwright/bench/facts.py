@@ -133,10 +133,10 @@ def _counted(before: Series | None, after: Series | None, name: str, label: str)
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and its ended children; 0 for one that is gone."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of a process and its threads; 0 for one that is gone."""
+    # the kernel's clock of that process (clock_getcpuclockid(3)): /proc/PID/stat has ticks, and misses short bursts
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(~pid << 3 | 2)
     return 0.0
 
 

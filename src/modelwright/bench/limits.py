@@ -18,6 +18,7 @@ LATE_MS = 1.0
 OTHERS = 0.25
 STOLEN = 0.03
 REFUSED = 0.001
+KEPT_UP = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,17 @@ class Limit:
     doubt: bool = False
 
 
-def limits(rounds: Sequence[Round], *, workers: int | None) -> list[Limit]:
-    """What the rounds of one load show, doubts first; ``workers``: gateway processes, None where unknown."""
+def limits(rounds: Sequence[Round], *, workers: int | None, cores: int) -> list[Limit]:
+    """What the rounds of one load show, doubts first.
+
+    Args:
+        rounds: those of one load.
+        workers: gateway processes; None where unknown.
+        cores: those of this machine that may be used.
+    """
     if not rounds:
         return []
-    return [*_doubts(rounds), *_refusals(rounds), _busiest(rounds, workers)]
+    return [*_doubts(rounds), *_refusals(rounds), _busiest(rounds, workers or 1, cores)]
 
 
 def _doubts(rounds: Sequence[Round]) -> list[Limit]:
@@ -73,25 +80,41 @@ def _refusals(rounds: Sequence[Round]) -> list[Limit]:
     return found
 
 
-def _busiest(rounds: Sequence[Round], workers: int | None) -> Limit:
+def _busiest(rounds: Sequence[Round], workers: int, cores: int) -> Limit:
     server = _median(rounds, lambda facts: facts.server_share)
     runner = _median(rounds, lambda facts: facts.runner_share)
     if server is None:
         return Limit("unknown", "The server is not on this machine: its processor time is not known here.")
-    cores = workers or 1
-    of_all = f"The server used {server:.2f} cores"
-    if runner is not None and runner >= FULL * cores:
-        return Limit("runner", f"The model ran {runner / cores:.0%} of the time: the runner is the limit. {of_all}.")
-    if server >= FULL * cores:
-        if runner is None:
-            return Limit("interface", f"{of_all} of {cores}.")
-        share = runner / server
-        part = f"{of_all} of {cores}; of that the model's runs took {share:.0%}"
-        if share > 0.5:
-            return Limit("runner", f"{part}: the runner is the limit.")
-        words = "reading, checking, recording and answering requests is the limit; --workers adds cores"
-        return Limit("interface", f"{part}: {words}.")
-    return Limit("none", f"{of_all} of {cores}: it had room left.")
+    used = f"The server used {server:.2f} cores"
+    if runner is not None and runner >= FULL * workers:
+        return Limit("runner", f"The model ran {runner / workers:.0%} of the time: the runner is the limit. {used}.")
+    if server >= FULL * workers:
+        return _full(used, server, runner, workers)
+    ours = statistics.median(each.measured.generator_share for each in rounds)
+    all_used = server + (_median(rounds, _others) or 0.0) + ours
+    if all_used >= FULL * cores:
+        return Limit(
+            "cores", f"{used}; with the generator and other programs {all_used:.1f} of {cores} cores were busy."
+        )
+    if not all(_kept_up(each) for each in rounds):
+        return Limit("unknown", f"{used} of {workers} and did not keep up: more --connections may show more.")
+    return Limit("none", f"{used} of {workers}: it had room left.")
+
+
+def _full(used: str, server: float, runner: float | None, workers: int) -> Limit:
+    if runner is None:
+        return Limit("interface", f"{used} of {workers}.")
+    share = runner / server
+    part = f"{used} of {workers}; of that the model's runs took {share:.0%}"
+    if share > 0.5:
+        return Limit("runner", f"{part}: the runner is the limit.")
+    words = "reading, checking, recording and answering requests is the limit; --workers adds cores"
+    return Limit("interface", f"{part}: {words}.")
+
+
+def _kept_up(one: Round) -> bool:
+    asked = one.measured.load.rate
+    return not asked or one.measured.figures.rate >= KEPT_UP * asked
 
 
 def _others(facts: Facts) -> float | None:

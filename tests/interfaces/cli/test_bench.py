@@ -53,6 +53,14 @@ def test_a_package_is_served_loaded_and_its_answers_checked(packed, capsys, tmp_
     assert "<script src" not in written
 
 
+def test_the_tls_and_the_grpc_address_of_the_users_server_are_not_those_of_benchs_own(packed, capsys, monkeypatch):
+    monkeypatch.setenv("MODELWRIGHT_TLS_CERTIFICATE", "/nowhere.pem")
+    monkeypatch.setenv("MODELWRIGHT_GRPC", "127.0.0.1:1")
+    told = bench(capsys, "--package", packed, "--connections", "2")
+    assert told["exit"] == 0
+    assert told["settings"]["workers"] == 1
+
+
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_an_open_loop_in_binary_over_either_protocol(packed, capsys, protocol):
     told = bench(

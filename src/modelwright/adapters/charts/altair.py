@@ -234,12 +234,13 @@ def latency_spec(rows: Rows) -> Json:
     """
     alt = _altair()
     names = sorted({str(row["percentile"]) for row in rows})
+    scale = alt.Scale(type="log", nice=False, padding=14)
     chart = (
         alt.Chart(alt.Data(values=[dict(row) for row in rows]))
         .mark_line(strokeWidth=2, point={"size": 36, "filled": True})
         .encode(
-            x=alt.X("rate:Q", title="answers per second", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s")),
-            y=alt.Y("milliseconds:Q", title="ms", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g", tickCount=5)),
+            x=alt.X("rate:Q", title="answers per second", scale=scale, axis=alt.Axis(format="~s")),
+            y=alt.Y("milliseconds:Q", title="ms", scale=scale, axis=alt.Axis(format="~g", tickCount=5)),
             color=alt.Color(
                 "percentile:N",
                 title=None,

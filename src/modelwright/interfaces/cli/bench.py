@@ -148,13 +148,17 @@ def _measure(
         f"{'binary' if wishes.binary or wishes.protocol == 'grpc' else 'JSON'} over {wishes.protocol}",
         "server": "servers of its own on loopback" if tune else "",
     }
-    report.workers = None if wishes.url is not None else current_settings().workers
+    if wishes.url is None:
+        report.setup["settings"] = bench_subject.told_settings()
+        report.workers = current_settings().workers
     with working(f"bench: {subject.name} ...", quiet=quiet) as tell:
         if tune:
             bench_measure.try_settings(wishes, subject, plan, report, tell)
             return
+        if wishes.url is not None:
+            click.echo("These are predictions like any other: the server keeps them in its prediction log.", err=True)
         with bench_subject.served(wishes, subject, {}) as server:
-            report.setup["server"] = server.where
+            report.setup["server"], report.workers = server.where, server.workers
             with bench_subject.session(wishes, subject, server) as running:
                 report.setup["generators"] = running.generators
                 if plan.target_ms is not None:

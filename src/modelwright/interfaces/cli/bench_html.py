@@ -105,7 +105,8 @@ def _tuned(tuned: Sequence[Mapping[str, Any]]) -> str:
 
 def _repeat(body: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in body["versions"].items())
-    where = f"{body['machine']}, load {body['load_average']} at the start. {versions}."
+    settings = ", ".join(f"{name}={value}" for name, value in body.get("settings", {}).items())
+    where = f"{body['machine']}, load {body['load_average']} at the start. {versions}. {settings}"
     data = json.dumps(body, default=str).replace("<", "\\u003c")
     return (
         f"<h2>Repeat it</h2><pre>{html.escape(body['command'])}</pre><p class=small>{html.escape(where)}</p>"

@@ -62,7 +62,8 @@ class Report:
     @property
     def limits(self) -> list[Limit]:
         """What limits it."""
-        return limits(self.judged.rounds, workers=self.workers) if self.judged else []
+        cores = len(os.sched_getaffinity(0))
+        return limits(self.judged.rounds, workers=self.workers, cores=cores) if self.judged else []
 
 
 def setup(argv: Sequence[str]) -> dict[str, Any]:

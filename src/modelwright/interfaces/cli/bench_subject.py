@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from modelwright.interfaces.cli.session import current_platform, current_setting
 from modelwright.interfaces.cli.state import running_server
 
 BUSY_GENERATOR = 0.85
+NOT_OF_THE_USER = {"grpc": "", "tls_certificate": "", "tls_key": "", "tls_client_ca": ""}
+"""On loopback there is no TLS, and the address of gRPC is the user's own server's."""
+TOLD = ("workers", "threads", "queue_seconds", "log_mode", "native_instances")
+"""Settings that figures depend on: they stand in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that is ready. ``pids``: its processes, where they are on this machine."""
+    """A server that is ready. ``pids``: its processes, where they are on this machine; ``workers``: its gateways."""
 
     door: Door
     grpc: tuple[str, int] | None
     pids: tuple[int, ...]
     where: str
+    workers: int | None
     cores: tuple[int, ...] = ()
     generator_cores: tuple[int, ...] = ()
 
@@ -179,14 +184,15 @@ def served(wishes: Wishes, subject: Subject, changes: dict[str, object]) -> Iter
     with tempfile.TemporaryDirectory(prefix="modelwright-bench-", dir=_work()) as folder:
         home = Path(folder)
         token = wiring.serve_alone(package, home)
-        environment = settings_module.environment_of({**changes, "project": current_settings().project.absolute()})
+        project = {"project": current_settings().project.absolute()}
+        environment = settings_module.environment_of({**NOT_OF_THE_USER, **project, **changes})
         grpc = wishes.protocol == "grpc"
         with own_server.started(
             home, workers=settings.workers, grpc=grpc, environment=environment, cores=theirs
         ) as server:
             door = Door("127.0.0.1", server.http, token=token)
             place = ("127.0.0.1", server.grpc) if grpc else None
-            yield Served(door, place, server.pids, "its own server on loopback", theirs, mine)
+            yield Served(door, place, server.pids, "its own server on loopback", settings.workers, theirs, mine)
 
 
 def _typed(changes: dict[str, object]) -> dict[str, object]:
@@ -215,7 +221,21 @@ def _running(wishes: Wishes, subject: Subject) -> Served:
     server = running_server(current_settings().home / "run" / "server.json")
     pids = facts.family(server["pid"]) if server and server["http"] == f"{door.host}:{door.port}" else []
     place = settings_module.address(wishes.grpc_address) if wishes.protocol == "grpc" else None
-    return Served(door, place, tuple(pids), f"the server at {door.url}")
+    return Served(door, place, tuple(pids), f"the server at {door.url}", _gateways(pids) or None)
+
+
+def _gateways(pids: Sequence[int]) -> int:
+    found = 0
+    for pid in pids:
+        with suppress(OSError):
+            found += b"modelwright.processes.gateway" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return found
+
+
+def told_settings() -> dict[str, object]:
+    """The settings that figures depend on, as they are."""
+    settings = current_settings()
+    return {name: getattr(settings, name) for name in TOLD if hasattr(settings, name)}
 
 
 @contextmanager
