@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelwright.core.errors import BadInputError
-from modelwright.settings import SETTINGS, address, environment_of, load
+from modelwright.settings import SETTINGS, address, environment_of, load, set_outside
 
 
 def test_every_setting_has_a_default_that_parses_and_a_help():
@@ -106,3 +106,7 @@ def test_a_project_file_without_settings_changes_none(tmp_path: Path):
 def test_a_process_of_ours_gets_the_changed_settings_in_its_environment():
     environment = environment_of({"threads": 2}, environ={"PATH": "/bin", "MODELWRIGHT_THREADS": "1"})
     assert environment == {"PATH": "/bin", "MODELWRIGHT_THREADS": "2"}
+
+
+def test_what_the_environment_sets_is_named_because_the_file_cannot_change_it():
+    assert set_outside(["threads", "workers"], environ={"MODELWRIGHT_THREADS": "1"}) == ["MODELWRIGHT_THREADS"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,12 @@ def _text(setting: Setting, environment: Mapping[str, str], held: Mapping[str, s
         return held[setting.name], setting.name
     theirs = environment.get(setting.vertex) if environment.get("AIP_MODE") == "PREDICTION" else None
     return (setting.vertex_form.format(theirs) if theirs else setting.default), setting.variable
+
+
+def set_outside(names: Iterable[str], environ: Mapping[str, str] | None = None) -> list[str]:
+    """The variables of these settings that the environment sets: what a file says of them does not count."""
+    environment = os.environ if environ is None else environ
+    return [variable for name in names if (variable := f"MODELWRIGHT_{name.upper()}") in environment]
 
 
 def environment_of(changes: Mapping[str, object], environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwright.bench import wire
-from modelwright.bench.answers import check, http_outputs
+from modelwright.bench.answers import Judge, http_outputs
 from modelwright.bench.bodies import Request, Rows, invented, mixed, requests_of
 from modelwright.core.errors import BadInputError, CorruptError
 from modelwright.core.signature import Feature, Signature, TensorSpec
@@ -43,13 +43,14 @@ def test_the_outputs_of_a_grpc_answer_are_read():
     answer = message("ModelInferResponse")(model_name="m", model_version="1", id="a")
     answer.outputs.add(name="score", datatype="FP32", shape=[1, 2])
     answer.raw_output_contents.append(np.array([1, 2], np.float32).tobytes())
-    assert wire.infer_outputs(answer.SerializeToString())["score"].tolist() == [1, 2]
+    version, outputs = wire.infer_outputs(answer.SerializeToString())
+    assert (version, outputs["score"].tolist()) == ("1", [1, 2])
 
 
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_answer_are_said_to_be_none(content):
     with contextlib.suppress(CorruptError):
-        assert isinstance(wire.infer_outputs(content), dict)
+        assert len(wire.infer_outputs(content)) == 2
 
 
 @given(ROWS, st.booleans())
@@ -116,7 +117,7 @@ def test_a_wrong_answer_and_an_unreadable_one_are_found_and_an_unknown_one_is_pa
     right, wrong = (
         b'{"outputs": [{"name": "score", "datatype": "FP32", "data": [1.00001, %d]}]}' % number for number in (2, 3)
     )
-    found = check([(0, right), (0, wrong), (1, wrong), (0, b"<html>")], requests, protocol="http", tolerance=1e-3)
+    found = Judge("http", 1e-3).check([(0, right), (0, wrong), (1, wrong), (0, b"<html>")], requests)
     assert (found.looked_at, found.compared, found.wrong) == (4, 3, 2)
     assert "score" in found.first_wrong
 
@@ -126,4 +127,11 @@ def test_an_answer_in_binary_is_read_behind_its_json():
         b'{"model_name": "\xc3\xa9", "outputs": [{"name": "s", "datatype": "FP32", "shape": [2], '
         b'"parameters": {"binary_data_size": 8}}]}'
     )
-    assert http_outputs(front + np.array([1, 2], np.float32).tobytes())["s"].tolist() == [1, 2]
+    assert http_outputs(front + np.array([1, 2], np.float32).tobytes())[1]["s"].tolist() == [1, 2]
+
+
+def test_answers_of_another_version_are_not_compared():
+    requests = [Request(b"", {"score": np.array([[1.0]])})]
+    canary = b'{"model_version": "8", "outputs": [{"name": "score", "datatype": "FP32", "data": [9]}]}'
+    assert Judge("http", 1e-3, "7").check([(0, canary)], requests).compared == 0
+    assert Judge("http", 1e-3, "8").check([(0, canary)], requests).wrong == 1

@@ -34,39 +34,44 @@ class Checked:
         )
 
 
-def check(
-    samples: Sequence[tuple[int, bytes]], requests: Sequence[Request], *, protocol: Protocol, tolerance: float
-) -> Checked:
-    """Compare sampled answers with the right ones; one that cannot be read is wrong."""
-    compared = wrong = 0
-    first = ""
-    for index, body in samples:
-        try:
-            found = infer_outputs(body) if protocol == "grpc" else http_outputs(body)
-        except (ModelwrightError, ValueError, KeyError, TypeError):
-            compared, wrong, first = compared + 1, wrong + 1, first or "an answer could not be read"
-            continue
-        expected = requests[index].answers
-        if expected is None:
-            continue
-        compared += 1
-        differing = [name for name, right in expected.items() if not _agree(right, found.get(name), tolerance)]
-        if differing:
-            wrong, first = wrong + 1, first or f"output {differing[0]!r} differs from the golden answer"
-    return Checked(len(samples), compared, wrong, first)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """How answers are compared: numbers within ``tolerance``; only those of ``version`` (empty: of any)."""
+
+    protocol: Protocol
+    tolerance: float
+    version: str = ""
+
+    def check(self, samples: Sequence[tuple[int, bytes]], requests: Sequence[Request]) -> Checked:
+        """Compare sampled answers with the right ones; one that cannot be read is wrong."""
+        compared = wrong = 0
+        first = ""
+        for index, body in samples:
+            try:
+                version, found = infer_outputs(body) if self.protocol == "grpc" else http_outputs(body)
+            except (ModelwrightError, ValueError, KeyError, TypeError):
+                compared, wrong, first = compared + 1, wrong + 1, first or "an answer could not be read"
+                continue
+            expected = requests[index].answers
+            if expected is None or self.version not in {"", version}:  # a canary may answer otherwise
+                continue
+            compared += 1
+            differing = [name for name, right in expected.items() if not _agree(right, found.get(name), self.tolerance)]
+            if differing:
+                wrong, first = wrong + 1, first or f"output {differing[0]!r} is not what it should be"
+        return Checked(len(samples), compared, wrong, first)
 
 
-def http_outputs(body: bytes) -> dict[str, NDArray[Any]]:
-    """The outputs of an answer over HTTP, flat; JSON, or with binary tensors behind it.
+def http_outputs(body: bytes) -> tuple[str, dict[str, NDArray[Any]]]:
+    """The version that answered over HTTP, and the outputs, flat; JSON, or with binary tensors behind it.
 
     Raises:
         ValueError, KeyError: it is no answer.
     """
     # Latin-1 gives every byte one character, so the end of the JSON is an offset in bytes
     _, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
-    found: dict[str, NDArray[Any]] = {}
-    at = end
-    for output in json.loads(body[:end])["outputs"]:
+    answer, found, at = json.loads(body[:end]), dict[str, NDArray[Any]](), end
+    for output in answer["outputs"]:
         size = (output.get("parameters") or {}).get("binary_data_size")
         if size is None:
             values = [np.nan if value is None else value for value in output["data"]]
@@ -74,7 +79,7 @@ def http_outputs(body: bytes) -> dict[str, NDArray[Any]]:
         else:
             found[output["name"]] = flat_array(output["datatype"], body[at : at + size])
             at += size
-    return found
+    return str(answer.get("model_version", "")), found
 
 
 def _agree(expected: NDArray[Any], found: NDArray[Any] | None, tolerance: float) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from modelwright.bench.answers import Checked, check
+from modelwright.bench.answers import Checked, Judge
 from modelwright.bench.bodies import Request
 from modelwright.bench.facts import Facts, Observer, between
 from modelwright.bench.generators import Generators, Measured
-from modelwright.bench.job import Load, Protocol
+from modelwright.bench.job import Load
 
 WARM_SHARE = 0.15
 """Of a round, left out in front of it: connections are new and the queue is empty."""
@@ -39,20 +39,12 @@ class Session:
         generators: who asks.
         observer: looks at the server.
         requests: what is asked, to check answers with.
-        tolerance: what two right answers may differ by.
+        judge: compares answers.
     """
 
-    def __init__(
-        self,
-        generators: Generators,
-        observer: Observer,
-        requests: Sequence[Request],
-        *,
-        protocol: Protocol,
-        tolerance: float,
-    ) -> None:
-        self._generators, self._observer, self._requests = generators, observer, requests
-        self._protocol, self._tolerance, self._seed = protocol, tolerance, 0
+    def __init__(self, generators: Generators, observer: Observer, requests: Sequence[Request], judge: Judge) -> None:
+        self._generators, self._observer, self._requests, self._judge = generators, observer, requests, judge
+        self._seed = 0
 
     def warm_up(self, seconds: float) -> Round:
         """A load that is not reported: caches fill, the server learns how long a run takes."""
@@ -67,7 +59,7 @@ class Session:
         measured = self._generators.measure(given)
         after = self._observer.look()
         facts = between(before, after, measured.lasted)
-        checked = check(measured.samples, self._requests, protocol=self._protocol, tolerance=self._tolerance)
+        checked = self._judge.check(measured.samples, self._requests)
         return Round(measured, facts, checked)
 
     def points(self, loads: Sequence[Load], *, rounds: int, tell: Callable[[str], object], into: list[Point]) -> None:

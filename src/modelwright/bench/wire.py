@@ -25,21 +25,24 @@ def infer_request(model: str, specs: Sequence[TensorSpec], inputs: Mapping[str, 
     return message + b"".join(_field(7, raw_bytes(inputs[spec.name])) for spec in specs)
 
 
-def infer_outputs(message: bytes) -> dict[str, NDArray[Any]]:
-    """The outputs of a ``ModelInferResponse`` with raw contents, flat.
+def infer_outputs(message: bytes) -> tuple[str, dict[str, NDArray[Any]]]:
+    """The version in a ``ModelInferResponse`` with raw contents, and its outputs, flat.
 
     Raises:
         CorruptError: ``bench.bad-answer`` when it is no such message.
     """
+    version, described, raw = "", [], []
     try:
-        described, raw = [], []
         for number, value in _fields(message):
-            if number == 5:
+            if number == 2:
+                version = value.decode()
+            elif number == 5:
                 parts = dict(_fields(value))
                 described.append((parts[1].decode(), parts[2].decode()))
             elif number == 6:
                 raw.append(value)
-        return {name: flat_array(datatype, content) for (name, datatype), content in zip(described, raw, strict=True)}
+        pairs = zip(described, raw, strict=True)
+        return version, {name: flat_array(datatype, content) for (name, datatype), content in pairs}
     except (KeyError, IndexError, ValueError) as error:
         raise CorruptError("bench.bad-answer", "An answer is no ModelInferResponse with raw contents.") from error
 

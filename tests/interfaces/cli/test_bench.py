@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from modelwright.adapters.stores.package_files import write_zip
 from modelwright.interfaces.cli import main
+from modelwright.interfaces.cli.app import cli
+from modelwright.interfaces.cli.bench import _apply, _print
 from modelwright.interfaces.cli.bench_html import page
-from modelwright.interfaces.cli.bench_report import plot, setup
+from modelwright.interfaces.cli.bench_report import Report, plot, setup
 from modelwright.wiring import serve_alone
 
 SHORT = ("--seconds", "1", "--rounds", "1", "--no-pin", "--generators", "1")
@@ -227,3 +231,48 @@ def test_the_html_report_escapes_what_it_is_given(packed, capsys):
     text = page(told | {"model": "<script>alert(1)</script>", "command": "modelwright </script>"})
     assert "<script>alert" not in text
     assert "modelwright </script>" not in text
+
+
+def test_what_is_applied_counts_from_then_on_and_its_former_values_are_told(packed, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELWRIGHT_THREADS", "1")
+    told = {"model": "total", "asked": "", "server": ""}
+    report = Report(setup([]) | told, chosen={"workers": 2, "threads": 2})
+    with cli.make_context("modelwright", [], resilient_parsing=True):
+        _print(report, _apply(report), None, as_json=False)
+    said = capsys.readouterr().out
+    assert "workers was not set there" in said
+    assert "MODELWRIGHT_THREADS is set in the environment" in said
+    assert main(["settings", "--json"]) == 0
+    values = {row["name"]: row["value"] for row in json.loads(capsys.readouterr().out)}
+    assert (values["workers"], values["threads"]) == ("2", "1")
+    assert main(["bench", "--undo"]) == 0
+    assert not (tmp_path / "modelwright.yaml").exists()
+
+
+def test_a_server_that_is_started_reads_the_project_file_that_was_named(packed, tmp_path):
+    named = tmp_path / "elsewhere.yaml"
+    named.write_text("settings:\n  max_body_bytes: 100\n")
+    command = [
+        sys.executable,
+        "-m",
+        "modelwright",
+        "--project",
+        str(named),
+        "serve",
+        "--package",
+        str(packed),
+        "--no-auth",
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "--http", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("ready"), (tmp_path / "log").read_text()
+        asked = urllib.request.Request(f"{line.split()[1]}/v2/models/total/infer", data=b" " * 200, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(asked, timeout=30)
+        assert caught.value.code == 413
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()

@@ -13,6 +13,7 @@ from modelwright.core.errors import BadInputError
 from modelwright.interfaces.cli import bench_measure, bench_report, bench_subject
 from modelwright.interfaces.cli.output import FINDINGS, json_option, print_json, working
 from modelwright.interfaces.cli.session import current_settings, existing_file
+from modelwright.settings import set_outside
 
 INTERRUPTED = 130
 CONNECTIONS = "1,4,16,64"
@@ -172,7 +173,8 @@ def _apply(report: bench_report.Report) -> dict[str, Any]:
 
     project = current_settings().project
     former = wiring.change_settings(project, dict(report.chosen or {}))
-    return {"file": str(project), "settings": report.chosen, "former": former}
+    hidden = set_outside(report.chosen or {})
+    return {"file": str(project), "settings": report.chosen, "former": former, "hidden_by": hidden}
 
 
 def _undo(*, as_json: bool) -> int:
@@ -203,5 +205,7 @@ def _print(report: bench_report.Report, applied: dict[str, Any] | None, html: st
         )
         for name, value in applied["former"].items():
             click.echo(f"          {name} was {'not set there' if value is None else value}")
+        for variable in applied["hidden_by"]:
+            click.echo(f"          {variable} is set in the environment and counts before the file: unset it")
     if html is not None:
         click.echo(f"report    {html}")

@@ -51,13 +51,14 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model, what is known of it, and the rows to ask with."""
+    """A model, what is known of it, and the rows to ask with. ``version``: whose answers are known; empty: any's."""
 
     name: str
     signature: Signature
     package: Package | None
     rows: bodies.Rows
     tolerance: float
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def subject_of(wishes: Wishes) -> Subject:
         BadInputError: ``bench.no-model``; what the rows lack.
         NotFoundError: ``register.unknown-model``, ``bench.unknown-model``.
     """
-    package = _package(wishes)
+    package, version = _package(wishes)
     if package is None:
         assert wishes.name is not None
         signature = _described(Door.of(str(wishes.url), wishes.token, wishes.ca), wishes.name)
@@ -98,28 +99,28 @@ def subject_of(wishes: Wishes) -> Subject:
     name = package.name if package is not None else str(wishes.name)
     rows = _rows(wishes, signature, package)
     parity = package.parity.tolerance if package is not None and package.parity else None
-    return Subject(name, signature, package, rows, answers.tolerance_of(parity))
+    return Subject(name, signature, package, rows, answers.tolerance_of(parity), version if wishes.url else "")
 
 
-def _package(wishes: Wishes) -> Package | None:
-    """The package that holds golden rows; None: only the server knows the model."""
+def _package(wishes: Wishes) -> tuple[Package | None, str]:
+    """The package that holds golden rows (None: only the server knows the model), and its version in the registry."""
     if wishes.package is not None:
         from modelwright import wiring  # lazy: adapters
 
-        return wiring.open_package(existing(wishes.package, "package"))
+        return wiring.open_package(existing(wishes.package, "package")), ""
     if wishes.name is None:
         raise BadInputError("bench.no-model", "No model is named.", fix="modelwright bench NAME, or --package FILE.")
     home = current_settings().home
     if wishes.url is not None and not (home / "modelwright.db").exists():
-        return None
+        return None, ""
     try:
         with current_platform() as platform:
             version = platform.versions.version(wishes.name, "champion")
-            return package_codec.load(version.digest, platform.blobs.get)
+            return package_codec.load(version.digest, platform.blobs.get), version.number
     except NotFoundError:
         if wishes.url is None:
             raise
-        return None
+        return None, ""
 
 
 def _described(door: Door, name: str) -> Signature:
@@ -256,7 +257,8 @@ def session(wishes: Wishes, subject: Subject, server: Served) -> Iterator[Runnin
     while True:
         with Generators(job, count, server.generator_cores) as generators:
             observer = facts.Observer(server.door, subject.name, server.pids, generators.pids)
-            made = Session(generators, observer, requests, protocol=wishes.protocol, tolerance=subject.tolerance)
+            judge = answers.Judge(wishes.protocol, subject.tolerance, subject.version)
+            made = Session(generators, observer, requests, judge)
             warm = made.warm_up(wishes.warm_seconds)
             if not wishes.generators and count < most and warm.measured.generator_share > BUSY_GENERATOR:
                 count = min(most, count * 2)
