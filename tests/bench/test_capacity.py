@@ -86,3 +86,18 @@ def test_a_rate_that_its_own_rounds_do_not_confirm_is_left_for_a_lower_one():
     assert found.rate <= 850
     assert found.rate >= 850 * STEP_DOWN
     assert found.settled
+
+
+@given(st.floats(100, 1e4), st.integers(1, 60))
+def test_a_rate_is_given_only_if_a_round_of_it_has_held_wherever_the_time_ends(capacity, rounds):
+    server = Server(capacity, rounds)
+    found = Search()
+    search(
+        server.measure,
+        lambda rate: server.measure(rate * 1.2, 2),  # confirmation is harder than the search
+        start=capacity / 3,
+        most=1e6,
+        time_left=lambda rounds: server.left >= rounds,
+        into=found,
+    )
+    assert found.rate == 0 or any(trial.holds and trial.rate >= found.rate for trial in found.trials)

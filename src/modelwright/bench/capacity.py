@@ -90,8 +90,21 @@ def _confirm(keep: _Keeper, into: Search) -> None:
             into.confirmed_p99 = statistics.median(trial.p99 for trial in rounds)
         if len(rounds) < CONFIRMATIONS or into.settled:
             return
-        into.failed, into.rate = into.rate, into.rate * STEP_DOWN
-        into.confirmed = into.holding = 0
+        _step_down(keep, into)
+
+
+def _step_down(keep: _Keeper, into: Search) -> None:
+    """To a lower rate that has held in some round: what no round has shown is never given."""
+    failed, into.confirmed, into.holding = into.rate, 0, 0
+    while True:
+        lower = max((trial.rate for trial in into.trials if trial.holds and trial.rate < failed), default=0.0)
+        into.failed, into.rate, next_one = failed, lower, failed * STEP_DOWN
+        if lower >= next_one or next_one < LOWEST_RATE or not keep.going:
+            return
+        if keep.once(next_one).holds:
+            into.rate = next_one
+            return
+        failed = next_one
 
 
 class _Keeper:

@@ -45,15 +45,21 @@ def find_capacity(running: Running, plan: Plan, report: Report, tell: Tell) -> N
     each = min(5.0, max(0.2, plan.seconds / ROUNDS_IN_A_SEARCH))
     template, deadline = replace(plan.loads[0], seconds=each), time.monotonic() + plan.seconds
 
+    slowest = 1.5  # seconds that a round takes, warm-up and the answering of a backlog included, to those it measures
+
     def measure(rate: float, seconds: float = each) -> capacity.Trial:
+        nonlocal slowest
+        began = time.monotonic()
         best = f"{found.rate:,.0f} requests/s keep it" if found.rate else "nothing keeps it yet"
-        tell(f"p99 <= {target:g} ms: trying {rate:,.0f} requests/s ({best}) ...")
+        doing = "confirming" if rate == found.rate else "trying"
+        tell(f"p99 <= {target:g} ms: {doing} {rate:,.0f} requests/s ({best}) ...")
         one = running.session.measure(replace(template, rate=rate, seconds=seconds))
         point = next((point for point in report.points if point.load.rate == rate), None)
         if point is None:
             point = Point(replace(template, rate=rate))
             report.points.append(point)
         point.rounds.append(one)
+        slowest = max(slowest, (time.monotonic() - began) / seconds)
         return judged(one, rate, target)
 
     capacity.search(
@@ -61,7 +67,7 @@ def find_capacity(running: Running, plan: Plan, report: Report, tell: Tell) -> N
         lambda rate: measure(rate, 2 * each),
         start=max(1.0, running.warm_rate / 2),
         most=MOST_RATE,
-        time_left=lambda rounds: time.monotonic() + rounds * each < deadline,
+        time_left=lambda rounds: time.monotonic() + rounds * each * slowest < deadline,
         into=found,
     )
     report.points.sort(key=lambda point: point.load.rate)

@@ -7,6 +7,7 @@ import operator
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import sys
 from collections import Counter
@@ -31,6 +32,8 @@ from modelwright.interfaces.cli.output import print_table
 LATENCIES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "most": "max"}
 PACKAGES = ("numpy", "onnxruntime", "uvloop", "httptools")
 BAR = 48
+WIDE = 125
+NOT_IF_NARROW = frozenset({"rounds", "p90 ms", "p99.9 ms", "generator"})
 
 
 @dataclass(slots=True)
@@ -174,23 +177,11 @@ def show(report: Report) -> None:
 
 
 def _show_loads(loads: Sequence[Mapping[str, Any]]) -> None:
-    rows = []
-    for one in loads:
-        low, high = one["rate"]["low"], one["rate"]["high"]
-        failed = sum(one["errors"].values()) + one["unanswered"]
-        rows.append(
-            [
-                one["load"],
-                f"{one['rate']['median']:,.0f}",
-                f"{one['rounds']}: {low:,.0f} - {high:,.0f}",
-                *(_short(one[name]["median"]) for name in LATENCIES),
-                f"{failed:,}" if failed else "-",
-                *(_short(one[name]) for name in ("requests_per_run", "server_cores", "generator_core")),
-            ]
-        )
+    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE
+    left_out = NOT_IF_NARROW if narrow else frozenset()
+    rows = [{name: cell for name, cell in _cells(one).items() if name not in left_out} for one in loads]
     click.echo()
-    headers = ["load", "answers/s", "rounds", *(f"{name} ms" for name in LATENCIES.values()), "failed", "per run"]
-    print_table("", [*headers, "server", "generator"], rows)
+    print_table("", list(rows[0]), [list(row.values()) for row in rows])
     start = {"due": "when it was due", "sent": "when it was sent"}[loads[0]["latency_from"]]
     click.echo(
         f"Medians of rounds of {loads[0]['seconds']:.2g} s; rounds: how many, the slowest and the fastest. "
@@ -204,6 +195,20 @@ def _show_loads(loads: Sequence[Mapping[str, Any]]) -> None:
     if sys.stdout.isatty() and len(loads) > 1:
         click.echo()
         click.echo(plot(loads))
+
+
+def _cells(one: Mapping[str, Any]) -> dict[str, str]:
+    failed = sum(one["errors"].values()) + one["unanswered"]
+    return {
+        "load": one["load"],
+        "answers/s": f"{one['rate']['median']:,.0f}",
+        "rounds": f"{one['rounds']}: {one['rate']['low']:,.0f} - {one['rate']['high']:,.0f}",
+        **{f"{shown} ms": _short(one[name]["median"]) for name, shown in LATENCIES.items()},
+        "failed": f"{failed:,}" if failed else "-",
+        "per run": _short(one["requests_per_run"]),
+        "server": _short(one["server_cores"]),
+        "generator": _short(one["generator_core"]),
+    }
 
 
 def plot(loads: Sequence[Mapping[str, Any]]) -> str:
