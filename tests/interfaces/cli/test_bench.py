@@ -15,9 +15,9 @@ import pytest
 from modelwright.adapters.stores.package_files import write_zip
 from modelwright.interfaces.cli import main
 from modelwright.interfaces.cli.app import cli
-from modelwright.interfaces.cli.bench import _apply, _print
 from modelwright.interfaces.cli.bench_html import page
 from modelwright.interfaces.cli.bench_report import Report, plot, setup
+from modelwright.interfaces.cli.bench_run import _apply, _print
 from modelwright.wiring import serve_alone
 
 SHORT = ("--seconds", "1", "--rounds", "1", "--no-pin", "--generators", "1")
