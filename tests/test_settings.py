@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelwright.core.errors import BadInputError
-from modelwright.settings import SETTINGS, address, load
+from modelwright.settings import SETTINGS, address, environment_of, load, set_outside
 from modelwright.testing.errors import error_code
 
 
@@ -75,3 +75,49 @@ def test_threads_are_a_number_or_all_of_the_share(text, threads):
 @pytest.mark.parametrize("text", ["-1", "many"])
 def test_threads_that_are_neither_are_refused(text):
     assert error_code(load, {}, {"MODELWRIGHT_THREADS": text}) == "settings.invalid"
+
+
+def project(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "modelwright.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_project_file_sets_a_value_and_the_environment_and_an_override_win(tmp_path: Path):
+    path = project(tmp_path, "settings:\n  threads: 3\n  log_required: true\n  queue_seconds: 0.05\n")
+    settings = load({"project": path}, environ={})
+    assert (settings.threads, settings.log_required, settings.queue_seconds) == (3, True, 0.05)
+    assert load({"project": path}, environ={"MODELWRIGHT_THREADS": "4"}).threads == 4
+    assert load({"project": path, "threads": 5}, environ={"MODELWRIGHT_THREADS": "4"}).threads == 5
+    assert load(environ={"MODELWRIGHT_PROJECT": str(path)}).threads == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("settings:\n  thread: 3\n", "settings.unknown"),
+        ("settings:\n  home: /tmp\n", "settings.unknown"),
+        ("settings:\n  threads: many\n", "settings.invalid"),
+        ("settings: [threads]\n", "settings.bad-file"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_in_the_file_is_said(tmp_path: Path, text: str, code: str):
+    with pytest.raises(BadInputError) as caught:
+        load({"project": project(tmp_path, text)}, environ={})
+    assert caught.value.code == code
+    assert caught.value.fix
+
+
+def test_a_project_file_without_settings_changes_none(tmp_path: Path):
+    plain = load({"project": tmp_path / "none.yaml"}, environ={})
+    held = load({"project": project(tmp_path, "models: {}\n")}, environ={})
+    assert plain.threads == held.threads
+
+
+def test_a_process_of_ours_gets_the_changed_settings_in_its_environment():
+    environment = environment_of({"threads": 2}, environ={"PATH": "/bin", "MODELWRIGHT_THREADS": "1"})
+    assert environment == {"PATH": "/bin", "MODELWRIGHT_THREADS": "2"}
+
+
+def test_what_the_environment_sets_is_named_because_the_file_cannot_change_it():
+    assert set_outside(["threads", "workers"], environ={"MODELWRIGHT_THREADS": "1"}) == ["MODELWRIGHT_THREADS"]

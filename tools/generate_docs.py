@@ -44,7 +44,8 @@ def settings_page() -> str:
     """Every setting with its variable, default and meaning."""
     lines = [
         MADE + "# Settings\n",
-        "Read from the environment when a process starts. `modelwright settings` prints the values in force.\n",
+        "Read when a process starts: from the environment, else from the [project file](project-file.md).",
+        "`modelwright settings` prints the values in force.\n",
         "| setting | variable | default | meaning |",
         "| --- | --- | --- | --- |",
     ]

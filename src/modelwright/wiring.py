@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -174,6 +176,37 @@ def save_package(package: Package, path: Path) -> None:
     from modelwright.adapters.stores.package_files import write_directory, write_zip  # lazy, as in platform()
 
     (write_zip if path.suffix in {".mw", ".zip"} else write_directory)(package, path)
+
+
+def serve_alone(package: Package, home: Path) -> str:
+    """Make ``home`` a data directory whose gateways serve that package alone; the token they ask for."""
+    # lazy, as in platform()
+    from modelwright.adapters.stores.local_blobs import LocalBlobs
+    from modelwright.adapters.targets.process import ProcessTarget
+    from modelwright.core import package_codec
+    from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
+
+    private_home(home)
+    token = f"mw_{secrets.token_urlsafe(32)}"
+    digest = package_codec.store(package, LocalBlobs(home / "blobs").put)
+    route = Route(package.name, (Arm("1", digest, 1.0, "champion"),))
+    grant = TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "bench", "admin")
+    ProcessTarget(home / "run").publish(RoutingTable(1, {package.name: route}, (grant,)))
+    return token
+
+
+def change_settings(project: Path, values: Mapping[str, object]) -> dict[str, object]:
+    """Set these settings in the project file; their former values there (None: not there)."""
+    from modelwright.adapters.sources.project_settings import change  # lazy, as in platform()
+
+    return change(project, values)
+
+
+def restore_settings(project: Path) -> None:
+    """Make the project file what it was before :func:`change_settings`."""
+    from modelwright.adapters.sources.project_settings import restore  # lazy, as in platform()
+
+    restore(project)
 
 
 def plugins() -> list[dict[str, str]]:

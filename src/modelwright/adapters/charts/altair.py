@@ -226,6 +226,37 @@ def traffic_spec(rows: Rows) -> Json:
     return _spec(chart, "Requests by version and role") | {"height": 24 * len(versions)}
 
 
+def latency_spec(rows: Rows) -> Json:
+    """Latency by answers per second, one line for each percentile; both axes in tenfold steps.
+
+    Args:
+        rows: ``rate`` (answers per second), ``percentile`` (name of the line), ``milliseconds``.
+    """
+    alt = _altair()
+    names = sorted({str(row["percentile"]) for row in rows})
+    scale = alt.Scale(type="log", nice=False, padding=14)
+    chart = (
+        alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+        .mark_line(strokeWidth=2, point={"size": 36, "filled": True})
+        .encode(
+            x=alt.X("rate:Q", title="answers per second", scale=scale, axis=alt.Axis(format="~s")),
+            y=alt.Y("milliseconds:Q", title="ms", scale=scale, axis=alt.Axis(format="~g", tickCount=5)),
+            color=alt.Color(
+                "percentile:N",
+                title=None,
+                scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])),
+                legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=3),
+            ),
+            tooltip=[
+                "percentile:N",
+                alt.Tooltip("rate:Q", format=",.0f"),
+                alt.Tooltip("milliseconds:Q", format=".3~g"),
+            ],
+        )
+    )
+    return _spec(chart, f"Latency by answers per second: {', '.join(names)}")
+
+
 def to_svg(spec: Mapping[str, Any], *, width: int = WIDTH, height: int | None = None) -> str:
     """The chart as a static SVG for a report on a light ground (about 30 ms).
 

@@ -23,6 +23,8 @@ alerts:
   - channel: webhook
     url: https://example.org/hook
     secret: "..."                  # signs the body
+settings:                          # read by modelwright.settings; an environment variable counts before them
+  workers: 2
 ```
 
 Every key is optional, but a recipe needs ``load``, ``train`` and ``target``, and an alert its ``channel``.
@@ -91,6 +93,7 @@ class _Model(msgspec.Struct, forbid_unknown_fields=True):
 class _Project(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, Any] = msgspec.field(default_factory=dict)
     alerts: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    settings: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

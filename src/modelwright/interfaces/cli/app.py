@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "renew": ("stories", "renew"),
     "stories": ("stories", "stories"),
     "serve": ("server", "serve"),
+    "bench": ("bench", "bench"),
     "reload": ("server", "reload"),
     "status": ("state", "status"),
     "top": ("top", "top"),

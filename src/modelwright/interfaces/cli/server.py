@@ -17,14 +17,15 @@ from modelwright.core.device import parse_devices
 from modelwright.core.errors import DeadlineError, NotFoundError, UnavailableError
 from modelwright.interfaces.cli.output import json_option, print_json
 from modelwright.interfaces.cli.session import current_settings, existing
-from modelwright.settings import MAX_WORKERS
+from modelwright.settings import MAX_WORKERS, environment_of
 
 
 def _become(module: str, arguments: list[str]) -> None:
     """Replace this process, so that signals and the exit code are the module's own."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell wanted
+    environment = environment_of({"project": current_settings().project.absolute()})  # all its processes read the file
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell wanted
 
 
 def _devices(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
