@@ -7,6 +7,8 @@ from typing import Literal
 
 Isolation = Literal["strict", "standard", "off"]
 NATIVE_ROUTE = "native"
+MEMORY_BYTES = 16 * 2**30
+"""Address space of a native model's process, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

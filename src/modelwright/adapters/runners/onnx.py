@@ -12,7 +12,6 @@ import onnxruntime  # as in :mod:`.sessions`
 from numpy.typing import NDArray
 
 from modelwright.adapters.runners.sessions import CPU_ONLY, Open, Sessions, first_line, open_session
-from modelwright.adapters.runners.trees.runner import with_kernel
 from modelwright.core.device import DeviceWish, Placement
 from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.core.package import Package
@@ -126,4 +125,6 @@ class OnnxRunners:
         runner = OnnxRunner(package.name, sessions, placement)
         if self._kernels is None or placement.kind != "cpu":
             return runner
+        from modelwright.adapters.runners.trees.runner import with_kernel  # lazy: off unless it is asked for
+
         return with_kernel(runner, graph, name=package.name, folder=self._kernels)

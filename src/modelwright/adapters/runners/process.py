@@ -25,14 +25,13 @@ from modelwright.adapters.runners.stream_book import Said
 from modelwright.adapters.runners.worker import LostError, Opening, Worker, open_worker
 from modelwright.core.device import ON_CPU, DeviceWish, Placement
 from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError, UnavailableError
-from modelwright.core.native import Isolation
+from modelwright.core.native import MEMORY_BYTES, Isolation
 from modelwright.core.package import Package
 from modelwright.ports.runner import LOST, ChunkSink, Feeds, Observer, Outcome, SequenceMark, Watch
 
 RUN_SECONDS = 30.0
 MAX_STREAMS = 16
 """So many answers in chunks one process makes at a time."""
-MEMORY_BYTES = 16 * 2**30
 _LEVELS = ("off", "standard", "strict")
 
 _seats = itertools.count(1)  # of all processes: none has the number of one before it

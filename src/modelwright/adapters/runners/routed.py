@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 from modelwright.adapters.runners.onnx import OnnxRunners
-from modelwright.adapters.runners.process import MEMORY_BYTES, ProcessRunners
 from modelwright.adapters.runners.sessions import CPU_ONLY
 from modelwright.core.device import DeviceWish
-from modelwright.core.native import NATIVE_ROUTE, Isolation
+from modelwright.core.native import MEMORY_BYTES, NATIVE_ROUTE, Isolation
 from modelwright.core.package import Package
-from modelwright.ports.runner import Runner
+from modelwright.ports.runner import Runner, RunnerLoader
 
 
 class RoutedRunners:
@@ -36,10 +36,26 @@ class RoutedRunners:
         kernels: Path | None = None,
     ) -> None:
         self._inline = OnnxRunners(wish, device_memory_bytes=device_memory_bytes, kernels=kernels)
-        self._processes = ProcessRunners(instances=instances, memory_bytes=memory_bytes, isolation=isolation, wish=wish)
+        self._instances, self._memory_bytes, self._isolation, self._wish = instances, memory_bytes, isolation, wish
+        self._processes: RunnerLoader | None = None
+        self._first = Lock()
 
     def load(self, package: Package, *, threads: int = 1, instead: str = "") -> Runner:
         """As the package's loader; raises what it raises."""
         if package.description.route == NATIVE_ROUTE:
-            return self._processes.load(package, threads=threads)
+            return self._of_processes().load(package, threads=threads)
         return self._inline.load(package, threads=threads, instead=instead)
+
+    def _of_processes(self) -> RunnerLoader:
+        # lazy: 25 ms that a server without native models need not pay
+        from modelwright.adapters.runners.process import ProcessRunners
+
+        with self._first:
+            if self._processes is None:
+                self._processes = ProcessRunners(
+                    instances=self._instances,
+                    memory_bytes=self._memory_bytes,
+                    isolation=self._isolation,
+                    wish=self._wish,
+                )
+        return self._processes
