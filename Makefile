@@ -4,12 +4,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients check fuzz abuse bench bench-peers docs lock clean
+.PHONY: help demo test test-clients test-frameworks matrix check fuzz abuse bench bench-peers docs lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo 'modelwright needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...'; exit 2)
@@ -23,10 +24,17 @@ demo: $(STAMP) ## Set up, then run the main job: a year of real flights, start t
 	@$(BIN)/modelwright demo $(DEMO)
 
 test: check ## Set up, then lint, type-check, prove the import rule, build the docs and pass the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
 
 test-clients: $(STAMP) ## Run other projects' clients, unmodified, against the data plane (installs them into build/clients)
 	@$(BIN)/pytest -m clients -rs tests/clients
+
+test-frameworks: $(STAMP) ## Pack and serve models of heavy frameworks (installs them into build/frameworks; FAMILIES="torch keras")
+	@$(BIN)/python tests/frameworks/environment.py $(FAMILIES)
+
+MATRIX := --output docs/reference/frameworks-matrix.md
+matrix: $(STAMP) ## Train, pack, compare and time models of every framework, and write the page (MATRIX="--output FILE.md --rounds 1")
+	@$(BIN)/python tools/matrix.py $(MATRIX)
 
 check: $(STAMP) ## Lint, types, import rule, docs with strict links
 	@$(BIN)/ruff check --quiet
@@ -39,7 +47,7 @@ FUZZED := $(addprefix tests/,interfaces/http interfaces/grpc interfaces/control 
 fuzz: $(STAMP) ## Search for input that breaks a parser, for many minutes
 	@$(BIN)/pytest $(FUZZED) -m hypothesis --hypothesis-profile=long --timeout=7200
 
-abuse: $(STAMP) ## Overload, leaks, deaths, evil models, rolling updates, mixed secrets: long runs against their targets (about 25 minutes)
+abuse: $(STAMP) ## Overload, leaks, deaths, evil models, rolling updates, mixed secrets, a short soak: long runs against their targets (about 28 minutes)
 	@failed=0; for script in benchmarks/abuse_*.py; do echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $$failed
 
 bench: $(STAMP) ## Rerun the measured claims (prints tables)

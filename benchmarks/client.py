@@ -3,44 +3,52 @@
     python benchmarks/client.py
 
 Time a call takes, and processor time that the client itself spends on it: the server's part is in the first and is the
-same for both. The floor is a bare socket that sends the same bytes and looks at nothing in the answer. Answers are in
-binary and not compressed. Needs `tritonclient[http]`; on fewer than three cores client and server disturb each other.
+same for both. Client and server have a core each where there are two, and each row says how busy the server's was: near
+1 it is the server that is measured. The floor is a bare socket that sends the same bytes and looks at nothing in the
+answer. Answers are in binary and not compressed. Needs `tritonclient[http]`.
 """
 
 import argparse
 import asyncio
 import itertools
+import os
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import uvloop
 
 from kit import models
-from kit.figures import machine, ratio, rounds_of, row
-from kit.gateways import serving
+from kit.figures import machine, ratio, rounds_of, row, two_cores
+from kit.gateways import Gateway, serving
 from modelwright.client import AsyncClient, Client
 
-AT_ONCE = 32
+AT_ONCE, THREADS = 32, 8
 
 
 class Measure:
-    """Microseconds a call, and microseconds of processor time a call, round by round."""
+    """Microseconds a call, and microseconds of processor time a call and the share of it that the server was busy."""
 
-    def __init__(self, run: Callable[[int], object], calls: int) -> None:
-        self._run, self._calls = run, calls
+    def __init__(self, run: Callable[[int], object], calls: int, server: Gateway) -> None:
+        self._run, self._calls, self._server = run, calls, server
         self.processor: list[float] = []
+        self.busy: list[float] = []
         run(min(calls, 50))  # warm up
 
     def __call__(self) -> float:
         """One round."""
-        began, spent = time.perf_counter(), time.process_time()
+        busy, began, spent = self._server.cpu, time.perf_counter(), time.process_time()
         self._run(self._calls)
+        took = time.perf_counter() - began
         self.processor.append((time.process_time() - spent) / self._calls * 1e6)
-        return (time.perf_counter() - began) / self._calls * 1e6
+        self.busy.append((self._server.cpu - busy) / took)
+        return took / self._calls * 1e6
 
 
 def floor(port: int, rows: np.ndarray) -> Callable[[int], None]:
@@ -74,6 +82,24 @@ def sync_calls(call: Callable[[], object]) -> Callable[[int], None]:
     return run
 
 
+def thread_calls(make: Callable[[], Callable[[], object]]) -> Callable[[int], None]:
+    """Threads at once, each with a client of its own: tritonclient's must not be shared."""
+    held = threading.local()
+
+    def work(calls: int) -> None:
+        if not hasattr(held, "call"):
+            held.call = make()
+        for _ in range(calls):
+            held.call()
+
+    pool = ThreadPoolExecutor(THREADS)
+
+    def run(calls: int) -> None:
+        wait([pool.submit(work, calls // THREADS) for _ in range(THREADS)])
+
+    return run
+
+
 def async_calls(runner: asyncio.Runner, call: Callable[[], Awaitable[object]]) -> Callable[[int], None]:
     async def work(turns: "itertools.repeat[None]") -> None:
         for _ in turns:
@@ -86,7 +112,7 @@ def async_calls(runner: asyncio.Runner, call: Callable[[], Awaitable[object]]) -
     return lambda calls: runner.run(many(calls))
 
 
-def compare(port: int, rounds: int, calls: int) -> None:
+def compare(server: Gateway, rounds: int, calls: int) -> None:
     import tritonclient.http as triton
     import tritonclient.http.aio as triton_aio
 
@@ -97,6 +123,7 @@ def compare(port: int, rounds: int, calls: int) -> None:
         tensor.set_data_from_numpy(rows)
         return tensor
 
+    port, measure = server.port, partial(Measure, server=server)
     address = f"127.0.0.1:{port}"
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
@@ -113,6 +140,10 @@ def compare(port: int, rounds: int, calls: int) -> None:
         async def theirs_async(rows: np.ndarray) -> np.ndarray:
             return (await theirs_aio.infer("linear", [given(rows)], headers=plain)).as_numpy("scores")
 
+        def theirs_in_a_thread(rows: np.ndarray) -> Callable[[], np.ndarray]:
+            client = triton.InferenceServerClient(address)
+            return lambda: client.infer("linear", [given(rows)]).as_numpy("scores")
+
         for count in (1, 1000):
             rows = np.random.default_rng(0).random((count, models.WIDTH), dtype=np.float32)
             expected = ours.predict("linear", rows).outputs["scores"]
@@ -120,15 +151,19 @@ def compare(port: int, rounds: int, calls: int) -> None:
             assert np.array_equal(runner.run(theirs_async(rows)), expected)
             some = calls if count == 1 else calls // 3
             measures = {
-                "floor": Measure(floor(port, rows), some),
-                "threads, modelwright": Measure(sync_calls(lambda rows=rows: ours.predict("linear", rows)), some),
-                "threads, tritonclient": Measure(
+                "floor": measure(floor(port, rows), some),
+                "one thread, modelwright": measure(sync_calls(lambda rows=rows: ours.predict("linear", rows)), some),
+                "one thread, tritonclient": measure(
                     sync_calls(lambda rows=rows: theirs.infer("linear", [given(rows)]).as_numpy("scores")), some
                 ),
-                "asyncio, modelwright": Measure(
+                "threads, modelwright": measure(
+                    thread_calls(lambda rows=rows: partial(Client(f"http://{address}").predict, "linear", rows)), some
+                ),
+                "threads, tritonclient": measure(thread_calls(lambda rows=rows: theirs_in_a_thread(rows)), some),
+                "asyncio, modelwright": measure(
                     async_calls(runner, lambda rows=rows: ours_aio.predict("linear", rows)), some
                 ),
-                "asyncio, tritonclient": Measure(async_calls(runner, lambda rows=rows: theirs_async(rows)), some),
+                "asyncio, tritonclient": measure(async_calls(runner, lambda rows=rows: theirs_async(rows)), some),
             }
             report(count, rounds_of(rounds, measures), measures)
         runner.run(ours_aio.close())
@@ -136,15 +171,16 @@ def compare(port: int, rounds: int, calls: int) -> None:
 
 
 def report(count: int, figures: dict[str, list[float]], measures: dict[str, Measure]) -> None:
-    print(f"\n{count} x {models.WIDTH} FP32; threads: one call after the other; asyncio: {AT_ONCE} at once")
+    print(f"\n{count} x {models.WIDTH} FP32; threads: {THREADS} at once; asyncio: {AT_ONCE} at once")
     for label, took in figures.items():
         row(label, took, "us/call")
         row("    processor time of the client", measures[label].processor, "us/call")
-    for kind in ("threads", "asyncio"):
+        row("    the server's core was busy", measures[label].busy, "")
+    for kind in ("one thread", "threads", "asyncio"):
         ours, theirs = f"{kind}, modelwright", f"{kind}, tritonclient"
         cpu = ratio(measures[theirs].processor, measures[ours].processor)
         line = f"  {kind}: {ratio(figures[theirs], figures[ours])} as fast, {cpu} less processor time"
-        if kind == "threads":
+        if kind == "one thread":
             over = [
                 [took - least for took, least in zip(figures[label], figures["floor"], strict=True)]
                 for label in (theirs, ours)
@@ -160,7 +196,11 @@ def main() -> None:
     given = parser.parse_args()
     machine()
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), models.linear()) as gateway:
-        compare(gateway.port, given.rounds, given.calls)
+        theirs, ours = two_cores()
+        for task in Path(f"/proc/{gateway.popen.pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {theirs})
+        os.sched_setaffinity(0, {ours})
+        compare(gateway, given.rounds, given.calls)
 
 
 if __name__ == "__main__":

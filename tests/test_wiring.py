@@ -1,13 +1,19 @@
 """The composition root: one place that makes the data directory, finds the adapters and puts the platform together."""
 
 import stat
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from modelwright import settings, wiring
 from modelwright.core.access import Act
 from modelwright.core.errors import BadInputError, CorruptError
+from modelwright.signing import keys
+from modelwright.signing.check import examine
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -61,14 +67,32 @@ def test_an_unknown_plugin_names_those_there_are():
 
 
 def test_every_built_in_adapter_loads_through_the_plugins_door():
-    found = wiring.plugins()
-    assert {(row["name"], row["error"]) for row in found} == {
-        (name, "") for name in ("sklearn", "onnx", "python", "log", "webhook")
-    }
-    assert sorted(framework.name for framework in wiring.frameworks()) == ["graph", "onnx", "python", "sklearn"]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    frameworks, channels = declared["modelwright.frameworks"], declared["modelwright.channels"]
+    found = {(row["name"], row["error"]) for row in wiring.plugins()}
+    assert found >= {(name, "") for name in (*frameworks, *channels)}
+    assert {framework.name for framework in wiring.frameworks()} == {"graph", "mlflow", *frameworks}
 
 
 def test_a_package_that_is_none_is_damaged_data(tmp_path):
     (tmp_path / "x.mw").write_bytes(b"no archive at all")
     with pytest.raises(CorruptError):
         wiring.open_package(tmp_path / "x.mw")
+
+
+def test_the_key_that_is_set_signs_and_none_signs_nothing(tmp_path, sum_package):
+
+    keys.new_key(tmp_path / "ada.key", tmp_path / "ada.pub", "correct horse")
+    given = {"home": tmp_path / "home", "signing_key": str(tmp_path / "ada.key")}
+    manifest = sum_package("total").manifest
+    with wiring.platform(settings.load({**given, "signing_passphrase": "correct horse"}, {})) as platform:
+        found = examine(manifest, platform.signer(manifest), keys.read_trusted(tmp_path / "ada.pub"), 0.0)
+        assert found.state == "trusted"
+    with wiring.platform(settings.load({"home": tmp_path / "home"}, {})) as platform:
+        assert platform.signer is None
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_release_measures_kernels_only_where_the_setting_asks(tmp_path, told):
+    with wiring.platform(settings.load({"home": tmp_path / "home", "kernels": told})) as made:
+        assert (made.kernels is not None) == told

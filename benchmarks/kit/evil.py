@@ -70,8 +70,18 @@ while True:
 """,
 }
 
+AFTERWARDS = {
+    "answers-and-burns": """
+def burn():
+    while True:
+        hashlib.sha256(bytes(2**22))
+threading.Thread(target=burn, daemon=True).start()
+""",
+}
+"""What it does after it has answered."""
+
 
 def evil(kind: str) -> Package:
-    """The model named ``kind``: one of :data:`ACTS`."""
-    body = "\n".join(f"    {line}" if line else "" for line in ACTS[kind].strip().splitlines())
+    """The model named ``kind``: one of :data:`ACTS` or :data:`AFTERWARDS`."""
+    body = "\n".join(f"    {line}" if line else "" for line in (ACTS | AFTERWARDS)[kind].strip().splitlines())
     return running(kind, _FRAME.replace("ACT", body))

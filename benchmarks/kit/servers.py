@@ -79,8 +79,15 @@ class Server:
 
     @property
     def gateways(self) -> list[int]:
-        """Process ids."""
-        return [pid for pid in children_of(self.popen.pid) if b"processes.gateway" in _command(pid)]
+        """Process ids of those that have served a table, by what they say themselves."""
+        said = [_text(place) for place in (self.home / "run").glob("gateway-*.json")]
+        pids = {json.loads(text)["pid"] for text in said if text}
+        return [pid for pid in children_of(self.popen.pid) if pid in pids]
+
+    @property
+    def control(self) -> int:
+        """Process id of the control process; 0 while there is none."""
+        return next((pid for pid in children_of(self.popen.pid) if b"processes.control" in _command(pid)), 0)
 
     @property
     def models(self) -> list[int]:

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from modelwright.interfaces.embedded import PackedModel as PackedModel
     from modelwright.interfaces.embedded import open_package as open_package
     from modelwright.interfaces.embedded import pack as pack
+    from modelwright.interfaces.embedded import pack_graph as pack_graph
 
 # ONNX Runtime 1.29 and later collects usage from the moment it is imported; nothing but this variable stops it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__all__ = ["InputPolicy", "PackedModel", "__version__", "open_package", "pack"]
+__all__ = ["InputPolicy", "PackedModel", "__version__", "open_package", "pack", "pack_graph"]
 
 
 def __getattr__(name: str) -> object:
     """Load the public names on first use, so that importing a part costs only that part."""
-    if name in {"InputPolicy", "PackedModel", "open_package", "pack"}:
+    if name in {"InputPolicy", "PackedModel", "open_package", "pack", "pack_graph"}:
         from modelwright.interfaces import embedded  # lazy: a scoring process never needs it
 
         return getattr(embedded, name)

@@ -12,15 +12,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from modelwright.core.device import parse_devices
 from modelwright.core.errors import BadInputError
-from modelwright.core.native import Isolation
+from modelwright.core.native import IDLE_SHARE, Isolation
 
 MAX_WORKERS = 256
-NOT_IN_THE_FILE = frozenset({"home", "project", "operator"})
-"""Whose data, which file, and who acts are not for a project to say."""
+NOT_IN_THE_FILE = frozenset({"home", "project", "operator", "signing_passphrase"})
+"""Whose data, which file, and who acts are not for a project to say, and what opens a key is for no file."""
 
 
 def _flag(text: str) -> bool:
@@ -41,6 +41,12 @@ def _log_mode(text: str) -> str:
 def _isolation(text: str) -> str:
     if text not in {"off", "standard", "strict"}:
         raise ValueError("none of off, standard and strict")
+    return text
+
+
+def _libraries(text: str) -> str:
+    if text not in {"exact", "own", "server"}:
+        raise ValueError("none of exact, own and server")
     return text
 
 
@@ -136,6 +142,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tls_certificate", str, "", "PEM file with the server's certificate chain; empty: no TLS."),
     Setting("tls_key", str, "", "PEM file with the certificate's private key, unencrypted."),
     Setting("tls_client_ca", str, "", "PEM file: clients of the data plane need a certificate of this CA (mTLS)."),
+    Setting("signing_key", str, "", "PEM file of the private key that signs what is released; empty: none."),
+    Setting("signing_passphrase", str, "", "What opens `signing_key`, where it has a passphrase.", secret=True),
+    Setting(
+        "trusted_keys",
+        str,
+        "",
+        "PEM file or folder of public keys (*.pub): the data plane loads only what one of them signed; empty: all.",
+    ),
     Setting(
         "predict_route",
         _route,
@@ -211,6 +225,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Jail that a model which runs as code holds at least: `off`, `standard` or `strict`; a package asks for more.",
     ),
     Setting(
+        "native_idle_share",
+        _share,
+        str(IDLE_SHARE),
+        "Share of a core that a process of such a model may use while no request is with it; above that for 5 s it is "
+        "started again. 0: any.",
+    ),
+    Setting(
         "device",
         _device,
         "auto",
@@ -230,11 +251,25 @@ SETTINGS: tuple[Setting, ...] = (
         "Run ensembles of trees by a kernel compiled here, where it is faster and gives the same bits "
         "(needs a C compiler and the extra `kernels`).",
     ),
+    Setting(
+        "native_environments",
+        _libraries,
+        "exact",
+        "Libraries of a model that runs as code: the server's where it has all of its lock in those versions, else "
+        "those built for it (`exact`); always those built for it (`own`); always the server's (`server`).",
+    ),
+    Setting("environments_bytes", _bytes, "0", "Bytes (20G) that built environments may take together; 0: no limit."),
     Setting("native_instances", _workers, "1", "Processes of each version that runs as code, in each gateway."),
     Setting(
         "native_memory_bytes", int, str(16 * 2**30), "Address space in bytes of a process of a model that runs as code."
     ),
     Setting("workers", _workers, "1", "Gateway processes of a server with a registry; one for each core it may use."),
+    Setting(
+        "spare",
+        _flag,
+        "yes",
+        "Keep a process waiting that takes the place of a gateway that dies: that is faster, and costs memory.",
+    ),
     Setting("access_log", str, "", "Where JSON lines of requests go: a file, or `stderr`; empty: nowhere."),
     Setting(
         "access_log_ratio", _share, "1", "Share of the successful requests in the access log; failed ones all are."
@@ -269,6 +304,9 @@ class Settings:
     tls_certificate: str
     tls_key: str
     tls_client_ca: str
+    signing_key: str
+    signing_passphrase: str
+    trusted_keys: str
     predict_route: str
     health_route: str
     log_mode: str
@@ -293,6 +331,9 @@ class Settings:
     device_memory_bytes: int
     kernels: bool
     native_isolation: Isolation
+    native_idle_share: float
+    native_environments: Literal["exact", "own", "server"]
+    environments_bytes: int
     native_instances: int
     native_memory_bytes: int
     memory_budget: int
@@ -300,6 +341,7 @@ class Settings:
     cache_bytes: int
     cache_models: frozenset[str]
     workers: int
+    spare: bool
     access_log: str
     access_log_ratio: float
     otlp_endpoint: str

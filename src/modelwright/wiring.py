@@ -17,18 +17,23 @@ from typing import TYPE_CHECKING, Any
 from modelwright import settings as settings_module
 from modelwright.core.errors import BadInputError
 from modelwright.ports.channel import Channel
-from modelwright.ports.framework import Framework
+from modelwright.ports.framework import Conversion, Framework
 from modelwright.ports.platform import Platform
-from modelwright.ports.runner import RunnerLoader
+from modelwright.ports.runner import ChooseKernel, Place, RunnerLoader
 from modelwright.ports.source import Source
 from modelwright.ports.workflow import Workflow
 from modelwright.settings import Settings
 
 if TYPE_CHECKING:
-    from modelwright.core.package import Package
+    from modelwright.adapters.environments.built import Environments
+    from modelwright.adapters.inspection.files import Found
+    from modelwright.core.lock import Pin
+    from modelwright.core.package import Manifest, Package
     from modelwright.lifecycle.local import Workbench
     from modelwright.ports.blobs import BlobStore
     from modelwright.ports.store import VersionStore
+
+Locking = Callable[[Conversion], Conversion]
 
 
 class SystemClock:
@@ -94,7 +99,9 @@ def plugin(group: str, name: str) -> EntryPoint:
 
 
 def frameworks(of_graphs: Framework | None = None) -> tuple[Framework, ...]:
-    """Every framework adapter found, and the one of graphs (of package files alone, where none is given).
+    """Every framework adapter found, and those that stand on others: of MLflow's folders, and of graphs.
+
+    Graphs are of package files alone, where none is given.
 
     One that cannot be imported is left out (``modelwright plugins`` says why).
     """
@@ -104,15 +111,94 @@ def frameworks(of_graphs: Framework | None = None) -> tuple[Framework, ...]:
             loaded.append(point.load()())
         except ImportError:
             continue
-    return (*loaded, of_graphs or graphs())
+    return (*loaded, mlflow_folders(loaded), of_graphs or graphs())
 
 
-def runners(**native: Any) -> RunnerLoader:
-    """What loads packages of every route."""
+def mlflow_folders(others: Sequence[Framework]) -> Framework:
+    """Packs MLflow's model directories, the file in one by whichever of the others takes it."""
+    from modelwright.adapters.frameworks.mlflow_folder import MlflowFramework  # lazy, as in platform()
+
+    return MlflowFramework(others)
+
+
+@contextmanager
+def local_model(artifact: str) -> Iterator[str]:
+    """The path of a model: as it was given, or of a copy of what MLflow keeps under ``models:/`` or ``runs:/``."""
+    from modelwright.adapters.sources.mlflow_models import SCHEMES, fetched  # lazy, as in platform()
+
+    if not artifact.startswith(SCHEMES):
+        yield artifact
+        return
+    with fetched(artifact) as folder:
+        yield str(folder)
+
+
+def environments(settings: Settings) -> Environments:
+    """The environments that native packages run in."""
+    from modelwright.adapters.environments.built import Environments  # lazy, as in platform()
+
+    return Environments(
+        settings.home.absolute() / "environments",
+        use=settings.native_environments,
+        limit_bytes=settings.environments_bytes,
+    )
+
+
+def place(settings: Settings | None = None) -> Place:
+    """Which libraries a native package runs with; without settings those of the environment, read when it is asked."""
+    return lambda package: environments(settings or settings_module.load({})).place(package)
+
+
+def resolve(requirements: Path, wheelhouse: Path | None) -> tuple[Pin, ...]:
+    """A requirements file as a whole lock."""
+    from modelwright.adapters.environments import pip  # lazy, as in platform()
+
+    return pip.resolve(requirements, wheelhouse=wheelhouse)
+
+
+def lock_of(package: Package) -> tuple[Pin, ...]:
+    """The lock that a package holds."""
+    from modelwright.adapters.environments import built  # lazy, as in platform()
+
+    return built.lock_of(package)
+
+
+def registered(platform: Platform, model: str, reference: str) -> Package:
+    """The package of a registered version."""
+    return _fetch(platform.versions, platform.blobs, model, reference)[1]
+
+
+def environments_needed(platform: Platform) -> set[str]:
+    """Digests of the environments that registered versions ask for, those in graphs too."""
+    from modelwright.adapters.environments import built  # lazy, as in platform()
+    from modelwright.core.package_codec import open_member
+
+    needed = set()
+    for model in platform.versions.models():
+        for version in platform.versions.versions(model):
+            package = registered(platform, model, version.number)
+            inner = [open_member(package, name) for name, _ in package.graph.models] if package.graph else []
+            needed |= {built.digest_of(lock) for one in (package, *inner) if (lock := built.lock_of(one))}
+    return needed
+
+
+def locking(requirements: Path | None, locked: Sequence[Pin], *, hashes: bool, wheelhouse: Path | None) -> Locking:
+    """What completes the lock of a model that is being packed."""
+    from modelwright.adapters.environments import locking as means  # lazy, as in platform()
+
+    if requirements is not None:
+        return partial(means.declared, locked=locked, file=requirements.name)
+    return partial(means.hashed, wheelhouse=wheelhouse) if hashes else lambda conversion: conversion
+
+
+def runners(settings: Settings | None = None, **native: Any) -> RunnerLoader:
+    """What loads packages of every route; ``isolation`` is the setting's where it is not given."""
     from modelwright.adapters.runners.graph import GraphRunners  # lazy, as in platform()
     from modelwright.adapters.runners.routed import RoutedRunners
 
-    return GraphRunners(RoutedRunners(**native))
+    if "isolation" not in native:
+        native["isolation"] = (settings or settings_module.load({})).native_isolation
+    return GraphRunners(RoutedRunners(place=place(settings), **native))
 
 
 def graphs(registered: Callable[[str, str], tuple[str, Package]] | None = None) -> Framework:
@@ -157,11 +243,19 @@ def file_source() -> Source:
     return FileSource()
 
 
-def workbench(settings: Settings | None = None) -> Workbench:
-    """The ports that need no data directory; graphs may name models of the one that ``settings`` say."""
+def workbench(settings: Settings | None = None, *, kernels: bool = False) -> Workbench:
+    """The ports that need no data directory; graphs may name models of the one that ``settings`` say.
+
+    ``kernels``: measure what runs each model that is packed.
+    """
     from modelwright.lifecycle.local import Workbench  # lazy, as in platform()
 
-    return Workbench(source=file_source(), frameworks=frameworks(graphs(_registered(settings))), runners=runners())
+    choose: ChooseKernel | None = None
+    if kernels:
+        from modelwright.adapters.runners.tree_choice import choose  # lazy: asked for by few
+
+    of_graphs = graphs(_registered(settings))
+    return Workbench(source=file_source(), frameworks=frameworks(of_graphs), runners=runners(settings), kernels=choose)
 
 
 def open_package(path: Path) -> Package:
@@ -169,6 +263,22 @@ def open_package(path: Path) -> Package:
     from modelwright.adapters.stores.package_files import open_path  # lazy, as in platform()
 
     return open_path(path)
+
+
+def signer(settings: Settings) -> Callable[[Manifest], bytes] | None:
+    """Makes the signature of a package with the key that is set; None where none is."""
+    from modelwright.signing.check import sign  # lazy, as in platform()
+
+    if not settings.signing_key:
+        return None
+    return partial(sign, private=Path(settings.signing_key).expanduser(), passphrase=settings.signing_passphrase)
+
+
+def look_into(path: Path) -> Found:
+    """What a file that runs code when it is opened would import; nothing of it runs."""
+    from modelwright.adapters.inspection.files import look  # lazy, as in platform()
+
+    return look(path)
 
 
 def save_package(package: Package, path: Path) -> None:
@@ -193,6 +303,13 @@ def serve_alone(package: Package, home: Path) -> str:
     grant = TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "bench", "admin")
     ProcessTarget(home / "run").publish(RoutingTable(1, {package.name: route}, (grant,)))
     return token
+
+
+def variants() -> tuple[Callable[..., bytes], tuple[str, ...]]:
+    """What makes a variant of a package's graph, and the kinds that it knows."""
+    from modelwright.adapters.frameworks.onnx_variants import KINDS, make  # lazy, as in platform()
+
+    return make, tuple(KINDS)
 
 
 def change_settings(project: Path, values: Mapping[str, object]) -> dict[str, object]:
@@ -224,10 +341,18 @@ def plugins() -> list[dict[str, str]]:
     return found
 
 
+def listed_frameworks() -> list[dict[str, Any]]:
+    """Every kind of model that can be packed; see :func:`modelwright.adapters.frameworks.listing.listed`."""
+    from modelwright.adapters.frameworks.listing import listed  # lazy, as in platform()
+
+    return listed(entry_points(group="modelwright.frameworks"))
+
+
 @contextmanager
 def platform(settings: Settings) -> Iterator[Platform]:
     """The Platform over one data directory; closes the database at the end."""
     # Lazy: a command that only prints --help or reads a package must not pay for SQL, DuckDB and the rest.
+    from modelwright.adapters.runners.tree_choice import choose_where_possible
     from modelwright.adapters.sources.files import FileSource
     from modelwright.adapters.sources.project import read_project
     from modelwright.adapters.stores.database import open_database
@@ -252,11 +377,15 @@ def platform(settings: Settings) -> Iterator[Platform]:
             log=DuckLog(home / "log"),
             target=ProcessTarget(home / "run"),
             source=FileSource(),
-            runners=runners(memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
+            runners=runners(settings, memory_bytes=settings.native_memory_bytes, isolation=settings.native_isolation),
             frameworks=frameworks(graphs(partial(_fetch, database.versions, LocalBlobs(home / "blobs")))),
             trainer=RecipeTrainer(),
             channels=channels(project.alerts),
             policies=project.policies,
+            trust=database.trust,
+            signer=signer(settings),
+            open_package=open_package,
+            kernels=choose_where_possible if settings.kernels else None,
         )
     finally:
         database.close()

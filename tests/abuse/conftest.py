@@ -10,6 +10,12 @@ from kit import burden
 from modelwright.core.package import Package
 
 
+def pytest_itemcollected(item):
+    """Whoever judges times has the machine to itself."""
+    if {"room", "calm"} & set(item.fixturenames):
+        item.add_marker("alone")
+
+
 @pytest.fixture(scope="session")
 def play():
     """``play(coroutine)``: run a scenario to its end."""

@@ -110,6 +110,7 @@ def test_e6_slow_connections_cost_the_others_nothing_and_are_closed(play, room, 
     assert beside.at(50) <= max(2 * alone.at(50), 30) * room()  # ms; the crowd is in this process too
 
 
+@pytest.mark.alone  # "good" is an answer in time
 def test_e7_a_client_that_never_reads_holds_no_worker_and_is_let_go(play, tmp_path):
     wide = list(range(20_000))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 import time
@@ -10,9 +11,14 @@ import pytest
 
 from kit.burden import answer_to, coded, secrets
 from kit.gateways import serving
-from kit.load import Lines, asker, infer, kind_of, new_secret, open_loop
+from kit.load import Lines, asker, infer, kind_of, new_secret, open_loop, post
 from kit.servers import Server, alive, register
+from modelwright.core.access import Act
+from modelwright.lifecycle.keep import LEAST_ROWS
+from modelwright.lifecycle.watch import observe
 from modelwright.record.log import DuckLog
+from modelwright.settings import load
+from modelwright.wiring import platform
 
 PATIENCE = 30
 
@@ -130,3 +136,56 @@ def test_a9_a_server_told_to_stop_answers_what_was_asked_before_and_ends_with_ze
     assert len(before) > 50
     assert set(before) == {"good"}
     assert after <= {"good", "failed", "refused"}  # turned down: it does not listen any more
+
+
+def test_a4_a_killed_control_process_delays_the_looks_and_counts_every_record_once(play, tmp_path):
+    package, kills, sent = secrets(), 4, []
+    (version,) = register(tmp_path / "home", package)
+    with platform(load({"home": tmp_path / "home"})) as parts:
+        parts.versions.set_alias("secrets", "champion", version.number, act=Act("kit"))
+    began = time.time() - 86400  # long settled, and in order: what is counted depends on no clock
+
+    async def asking(server):
+        lines = Lines(server.port)
+        while True:
+            secret, at = new_secret(), began + len(sent) / 100
+            tensor = {"name": "secret", "shape": [1, 1], "datatype": "INT64", "data": [secret]}
+            body = json.dumps({"parameters": {"event_time": at}, "inputs": [tensor]}).encode()
+            reply = await lines.ask(
+                post("/v2/models/secrets/infer", body, f"Authorization: Bearer {server.token}"), PATIENCE
+            )
+            assert reply.status == 200, reply
+            sent.append(at)
+
+    def reports():
+        with platform(load({"home": tmp_path / "home"})) as parts:
+            return parts.findings.reports("secrets", limit=1000)[::-1]
+
+    async def story(server):
+        asked = asyncio.create_task(asking(server))
+        for number in range(kills):
+            kept = len(reports())
+            await until(lambda kept=kept: asked.done() or len(reports()) > kept)
+            await asyncio.sleep(0.13 * number)  # at another place in a round each time
+            os.kill(await until(lambda: server.control), signal.SIGKILL)
+        asked.cancel()
+        return await asyncio.gather(asked, return_exceptions=True)
+
+    server = Server(tmp_path / "home", keep_seconds="0.05")
+    try:
+        (ended,) = play(story(server))
+        assert isinstance(ended, asyncio.CancelledError)
+        play(until(lambda: len(sent) - sum(report.rows for report in reports()) < LEAST_ROWS))
+    finally:
+        assert server.stop() == 0
+    looks = reports()
+    assert len(looks) >= kills
+    for before, after in itertools.pairwise(looks):
+        assert before.window.until == after.window.since  # no gap and no overlap
+    with platform(load({"home": tmp_path / "home"})) as parts:
+        for report in looks:
+            window = {"since": report.window.since, "until": report.window.until}
+            assert observe(parts, {"model": "secrets", **window}) == report
+    logged = DuckLog(tmp_path / "home" / "log").joined("secrets", signature=package.signature)["event_time"]
+    assert set(sent) <= set(logged.tolist())
+    assert sum(report.rows for report in looks) == (logged < looks[-1].window.until).sum()

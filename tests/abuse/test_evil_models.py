@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,25 @@ def test_k3_a_model_that_takes_all_it_can_is_stopped_and_its_neighbour_serves_on
     assert set(figures.count) <= {"good", "gave-up"}
     calm(figures)
     assert set(figures.count) == {"good"}
+
+
+def test_k3_a_model_that_answers_and_then_burns_is_ended_and_started_again(play, tmp_path):
+    async def story(gateway):
+        lines, (process,) = Lines(gateway.port), gateway.children
+        outcome = await asked(lines, "answers-and-burns", evil.NOW)
+        limit = time.monotonic() + 60
+        while process in gateway.children:  # it answers, so nothing but what it uses tells
+            assert time.monotonic() < limit
+            await asyncio.sleep(0.1)
+        return outcome, await answered(lines, "answers-and-burns")
+
+    with serving(tmp_path, evil.evil("answers-and-burns"), native_idle_share="0.3") as gateway:
+        outcome, again = play(story(gateway))
+        told = [line for line in gateway.log.read_text().splitlines() if "model process ended" in line]
+        ends, starts = gateway.metric("modelwright_runner_kills"), gateway.metric("modelwright_runner_restarts")
+        assert gateway.metric("modelwright_runner_kills", label='"burned"') == 1
+    assert outcome == "good"
+    assert again
+    assert len(told) == 1
+    assert '"reason":"burned"' in told[0]
+    assert ends == starts == 1

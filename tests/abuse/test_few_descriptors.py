@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -67,7 +69,7 @@ def test_a12_a_gateway_out_of_files_turns_away_waits_idle_and_serves_on_once_the
         play(answers_again(gateway))
         assert time.monotonic() - began <= (3 if killed else 1) * room()
         assert gateway.popen.poll() is None
-    assert share < 0.25
+    assert share < 0.05 * room()
 
 
 def test_a12_a_gateway_started_with_few_files_tells_those_whom_it_cannot_take(play, tmp_path):
@@ -81,3 +83,39 @@ def test_a12_a_gateway_started_with_few_files_tells_those_whom_it_cannot_take(pl
                 time.sleep(0.05)
         play(answers_again(gateway))
     assert set(kinds) <= {"503", "closed", "open"}
+
+
+# Limits of processes do not hold for root, so the gateway becomes somebody else, who may still read what root may.
+SOMEBODY = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+READS = tuple(f"--{kind}-caps=-all,+dac_read_search,+dac_override" for kind in ("inh", "ambient"))
+
+
+def allow(pid, processes):
+    """Let it have so many processes and threads."""
+    subprocess.run([*SOMEBODY, "prlimit", f"--pid={pid}", f"--nproc={processes}:"], check=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_a12_a_gateway_that_may_start_no_thread_and_no_process_serves_on_and_recovers(play, tmp_path):
+    package = coded("coded", isolation="standard")
+    with serving(tmp_path, secrets(), package, before=(*SOMEBODY, *READS)) as gateway:
+        play(answers_again(gateway))
+        one, lines = asker("secrets", patience=10), Lines(gateway.port)
+        assert play(one(lines)) == "good"
+        (process,) = gateway.children
+        allow(gateway.popen.pid, "1")
+        os.kill(process, signal.SIGKILL)
+        time.sleep(1)  # it has tried to start another one
+        cpu, began = gateway.cpu, time.monotonic()
+        time.sleep(2)
+        share = (gateway.cpu - cpu) / (time.monotonic() - began)
+        assert gateway.children == []
+        assert play(one(Lines(gateway.port))) == "good"
+        assert play(asker("coded", "Modelwright-Timeout-Ms: 1000", patience=10)(Lines(gateway.port))) in {
+            "refused",
+            "status-504",
+        }
+        allow(gateway.popen.pid, "4000")
+        play(answers_again(gateway))
+        assert gateway.popen.poll() is None
+    assert share < 0.05

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modelwright.client import AsyncClient, Client
-from modelwright.client.calls import new_id
+from modelwright.core.prediction_id import new_prediction_id
 
 
 def test_importing_it_takes_neither_a_server_nor_a_data_frame_library_nor_asyncio():
@@ -31,7 +31,7 @@ def test_both_clients_take_the_same_and_say_the_same(name):
 
 
 def test_ids_sort_by_time_and_do_not_repeat():
-    ids = [new_id() for _ in range(2000)]
+    ids = [new_prediction_id() for _ in range(2000)]
     assert len(set(ids)) == 2000
     assert [one[:12] for one in ids] == sorted(one[:12] for one in ids)
     assert all(len(one) == 32 and one[12] == "7" and one[16] in "89ab" for one in ids)

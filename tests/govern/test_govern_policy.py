@@ -42,7 +42,7 @@ def test_a_refusal_names_the_permission_and_the_roles_that_would_do():
     [
         ("predictor", {"health", "predict", "truth"}),
         ("viewer", {"health", "read", "metrics"}),
-        ("deployer", set(PERMISSIONS) - {"admin"}),
+        ("deployer", set(PERMISSIONS) - {"admin", "unjail"}),
     ],
 )
 def test_each_role_may_do_exactly_what_the_docs_say(role, allowed):

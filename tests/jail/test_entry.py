@@ -49,6 +49,22 @@ for act in ((place / 'model' / 'weights').touch, (place / 'model' / 'new').touch
     assert said == ["7", "refused", "refused", "refused"]
 
 
+def test_libraries_that_ask_whether_they_may_read_are_told_so(hold, tmp_path):
+    (tmp_path / "model").mkdir(mode=0o700)
+    weights, secret = tmp_path / "model" / "weights", tmp_path / "secret"
+    for path in (weights, secret):
+        path.write_bytes(b"weights")
+        path.chmod(0o600)
+    code = f"""
+import os
+print(os.access({str(weights)!r}, os.R_OK), os.access({str(weights)!r}, os.W_OK))
+try: print(open({str(secret)!r}).read())
+except OSError as error: print(type(error).__name__)
+"""
+    _, said, _ = hold(code, readable=(tmp_path / "model",))
+    assert said == ["True", "False", "PermissionError"]
+
+
 def test_a_file_in_memory_can_be_made_where_it_was_asked_for_and_is_bounded(hold):
     code = """
 import os

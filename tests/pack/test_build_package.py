@@ -1,14 +1,16 @@
 import dataclasses
+import importlib
+import json
 
 import numpy as np
 import pytest
 import yaml
 
 from modelwright.core import package_codec as codec
-from modelwright.core.package import Parity
+from modelwright.core.package import Adversarial, Parity
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
-from modelwright.pack import Evidence, build
+from modelwright.pack import Evidence, build, mlmodel
 from modelwright.pack.build import base_rate, table_digest
 from modelwright.testing.errors import error_code
 from modelwright.testing.framework import FrameworkConformance, LinearFramework, Weights
@@ -84,7 +86,7 @@ def test_the_card_says_what_is_known_and_what_is_not_provided(examples):
     assert "- Owner: not provided" in body
     assert "not provided: the model came as an ONNX file" in body
     assert "Predicts y from 2 columns. The model is a Weights of linear 1." in body
-    assert "- Missing values were seen in: no column." in body
+    assert "- Missing values were seen in: no column" in body
 
 
 def test_the_card_tells_how_the_conversion_was_proven(examples):
@@ -102,17 +104,42 @@ def test_the_card_tells_how_the_conversion_was_proven(examples):
             {"numeric_type": "FP32, INT64", "why": "no such operator", "holds": False},
             {"numeric_type": "FP64", "max_difference": 1e-7, "holds": True},
         ),
+        adversarial=Adversarial(
+            rows=5,
+            refused=2,
+            differing=1,
+            max_difference=np.inf,
+            mean_difference=np.inf,
+            label_flips=0,
+            holds=True,
+            worst=({"row": "age 1e+300", "binds": False, "original": "1", "converted": "inf"},),
+        ),
     )
     conversion = dataclasses.replace(
         LinearFramework().convert(MODEL, examples),
         parity=parity,
-        notes={"probes": "5 rows made from the signature", "isolation": "own process"},
+        notes={"isolation": "own process"},
     )
     card = build(conversion, name="linear", examples=examples).read("card.md").decode()
     assert "answers as the original does on the 40 example rows" in card
     assert "- Attempts: 3 (FP32 differs by 0.5; FP32, INT64 does not convert)" in card
-    assert "- Beyond the examples: 5 rows made from the signature" in card
+    assert "- Beyond the examples: 5 rows made from the signature, 4 answered as the original does; 2 more" in card
+    assert "different: age 1e+300 (original 1, here inf)" in card
     assert "- Isolation while it was opened and converted: own process" in card
+
+
+def test_rows_made_from_the_signature_are_golden_after_the_examples_and_no_examples(examples):
+    plain = LinearFramework().convert(MODEL, examples)
+    first = {name: tensor[:2] + 100 for name, tensor in plain.inputs.items()}
+    answers = {name: tensor[:2] for name, tensor in plain.outputs.items()}
+    made = dataclasses.replace(plain, beyond_inputs=first, beyond_outputs=answers, row_independent=True)
+    golden = build(made, name="linear", examples=examples).golden
+    assert (golden.rows, golden.adversarial) == (10, 2)
+    assert {len(held) for held in (*golden.inputs.values(), *golden.outputs.values())} == {10}
+    assert golden.inputs["X"][8:] == first["X"].tolist()
+    assert golden.examples == build(plain, name="linear", examples=examples).golden
+    bound = dataclasses.replace(made, row_independent=False)
+    assert build(bound, name="linear", examples=examples).golden.adversarial == 0
 
 
 def test_a_package_lists_its_environment_as_pins(examples):
@@ -145,6 +172,11 @@ def test_the_base_rate_is_the_share_of_the_second_class(classes, labels, rate):
     assert base_rate(signature, labels) == (rate if rate is None else pytest.approx(rate))
 
 
+def test_labels_that_are_none_of_the_classes_have_no_base_rate():
+    signature = Signature((), (), task="binary", classes=("no", "yes"))
+    assert base_rate(signature, np.array([0, 1, 1])) is None
+
+
 def test_the_base_rate_of_a_regression_is_the_mean_of_the_target():
     signature = Signature((TensorSpec("X", "FP32", (-1, 1)),), (), task="regression")
     assert base_rate(signature, np.array([1.0, np.nan, 2.0])) == pytest.approx(1.5)
@@ -165,3 +197,18 @@ def test_a_table_digest_changes_with_names_kinds_values_and_order():
     }
     assert len(digests) == 6
     assert table_digest(Table(rows)) == table_digest(Table({name: values.copy() for name, values in rows.items()}))
+
+
+def test_a_package_holds_what_makes_it_a_model_directory_of_mlflow(examples):
+    package = pack(examples)
+    held = yaml.safe_load(package.read("MLmodel"))
+    assert held["flavors"]["python_function"]["loader_module"] == mlmodel.LOADER
+    assert hasattr(importlib.import_module(mlmodel.LOADER), "_load_pyfunc")
+    assert json.loads(held["signature"]["inputs"]) == [
+        {"type": "double", "name": "a", "required": True},
+        {"type": "double", "name": "b", "required": True},
+    ]
+    rows = json.loads(package.read(held["saved_input_example_info"]["artifact_path"]))
+    assert rows["columns"] == ["a", "b"]
+    assert len(rows["data"]) == package.golden.rows
+    assert all(name in package.manifest.files for name in held["flavors"]["python_function"]["env"].values())

@@ -186,6 +186,23 @@ def test_a_load_that_fails_says_why_over_both_protocols_and_what_was_served_stay
         assert rest.get_model_repository_index()[0]["reason"] == ""
 
 
+def test_a_model_without_a_jail_is_served_from_a_folder_only_where_that_is_allowed(
+    serve, put, heavy_package, code_package
+):
+    put(heavy_package("a", 2.0, 100))
+    put(code_package("def predict(inputs): return {'total': inputs['X'][:, :1]}", "free", isolation="off"))
+    gateway = serve()
+    with triton.InferenceServerClient(gateway.http) as rest:
+        index = {row["name"]: row for row in rest.get_model_repository_index()}
+        assert index["a"]["state"] == "READY"
+        assert index["free"]["state"] == "UNAVAILABLE"
+        assert "without a jail, which is not allowed here" in index["free"]["reason"]
+    assert gateway.stop() == 0
+    allowed = serve(native_isolation="off")
+    with triton.InferenceServerClient(allowed.http) as rest:
+        assert rest.is_model_ready("free")
+
+
 def test_what_changes_in_the_folder_is_followed_under_load_and_fails_no_request(serve, put, heavy_package):
     put(heavy_package("m", 1.0, 100))
     put(heavy_package("n", 1.0, 100))

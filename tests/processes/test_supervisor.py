@@ -50,11 +50,16 @@ class Server:
         return (self.home.parent / "said").read_text()
 
     def child(self, name: str) -> int:
-        """Process id of the gateway or the control process, or 0."""
+        """Process id of the gateway, the control process or the one that waits, or 0."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        for pid in map(int, listed.split()):
+        children = [*map(int, listed.split())]
+        serving = [json.loads(place.read_text())["pid"] for place in (self.home / "run").glob("gateway-*.json")]
+        if name == "gateway":
+            return next((pid for pid in children if pid in serving), 0)
+        for pid in children:
             with contextlib.suppress(OSError):
-                if f"modelwright.processes.{name}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if f"modelwright.processes.{name}".encode() in command and pid not in serving:
                     return pid
         return 0
 
@@ -126,7 +131,8 @@ def test_a_second_server_on_the_same_data_is_refused_and_names_the_first(server:
 
 
 def test_a_killed_supervisor_takes_its_children_with_it_and_can_start_again(server: Server, tmp_path: Path) -> None:
-    children = [server.child("gateway"), server.child("control")]
+    _until(lambda: server.child("waiting_gateway") > 0, "the spare")
+    children = [server.child("gateway"), server.child("control"), server.child("waiting_gateway")]
     assert all(children)
     server.process.kill()
     server.process.wait(PATIENCE)
@@ -139,6 +145,24 @@ def test_a_killed_supervisor_takes_its_children_with_it_and_can_start_again(serv
     finally:
         again.send_signal(signal.SIGINT)
         assert again.wait(PATIENCE) == 0
+
+
+def test_a_gateway_that_dies_is_followed_by_the_process_that_waited(server: Server) -> None:
+    _until(lambda: server.child("waiting_gateway") > 0, "the spare")
+    spare, killed = server.child("waiting_gateway"), server.child("gateway")
+    os.kill(killed, signal.SIGKILL)
+    assert server.get("http", "/v2/health/live", server.token) == 200
+    _until(lambda: server.child("gateway") == spare, "the spare to serve")
+
+
+def test_a_reload_ends_the_process_that_waited_because_its_code_may_be_old(server: Server) -> None:
+    _until(lambda: server.child("waiting_gateway") > 0, "the spare")
+    spare, before = server.child("waiting_gateway"), server.child("gateway")
+    server.process.send_signal(signal.SIGHUP)
+    _until(lambda: server.facts["reloads"] == 1, "the reload")
+    assert not _alive(spare)
+    assert server.facts["reload_error"] == ""
+    assert server.child("gateway") not in {0, before, spare}
 
 
 def test_what_keeps_the_control_process_from_starting_ends_the_supervisor(tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ class Server:
 
     @property
     def gateways(self) -> dict[str, int]:
-        """Process ids by socket (``g0``, ``g1``), oldest first where a gateway has two."""
-        found = {}
-        for pid in sorted(
-            map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
-        ):
+        """Process ids by socket (``g0``, ``g1``), of the younger one where a gateway has two."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        children, found = set(map(int, listed.split())), {}
+        said = (self.home / "run").glob("gateway-g*.json")
+        for place in sorted(said, key=lambda place: int(place.stem.rpartition(".")[2])):
             with contextlib.suppress(OSError):
-                if match := re.search(r"--id\0(g\d)\.", Path(f"/proc/{pid}/cmdline").read_text()):
-                    found[match[1]] = pid
+                if (pid := json.loads(place.read_text())["pid"]) in children:
+                    found[place.stem.split("-")[1].split(".")[0]] = pid
         return found
 
     def connect(self) -> http.client.HTTPConnection:

@@ -67,13 +67,13 @@ def test_the_configuration_and_the_index_say_where_a_version_runs(doubling):
     route = there.route("twice")
     group = {"name": "twice_cuda", "kind": "KIND_GPU", "count": 1, "gpus": [0, 1]}
     assert configuration(route, route.champion)["instance_group"] == [group]
-    assert [entry.reason for entry in Repository(there).index("")] == [""]
+    assert [entry.reason for entry in Repository(there).index("", stopping=False)] == [""]
 
     here = served(doubling, Accelerated(doubling, 1.0, replaceable=True))
     route = here.route("twice")
     assert configuration(route, route.champion)["instance_group"] == [
         {"name": "twice_cpu", "kind": "KIND_CPU", "count": 1}
     ]
-    (entry,) = Repository(here).index("")
+    (entry,) = Repository(here).index("", stopping=False)
     assert entry.state == "READY"
     assert entry.reason.startswith("it runs on the CPU: cuda:0")

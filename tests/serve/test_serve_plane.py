@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwright.core.errors import ModelwrightError
+from modelwright.core.prediction_id import new_prediction_id
 from modelwright.core.signature import Feature, Signature, TensorSpec
 from modelwright.core.version import Arm, Route, RoutingTable
 from modelwright.serve import Plane, PredictCall
-from modelwright.serve.route import hash_point, new_prediction_id
+from modelwright.serve.route import hash_point
 from modelwright.serve.validate import InputCheck
 from modelwright.testing.errors import error_code
 from modelwright.testing.record import InMemorySink

@@ -24,6 +24,7 @@ from modelwright.core.prediction import PredictionRecord, TruthRecord
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.lifecycle import STORIES
+from modelwright.ports.framework import NO_HINTS
 from modelwright.ports.platform import ModelPolicy, Platform
 from modelwright.record.log import DuckLog
 from modelwright.record.writer import SegmentWriter
@@ -61,7 +62,7 @@ class Converting(SklearnFramework):
         super().__init__()
         self.done = done
 
-    def convert(self, model, examples, *, target="", route="auto", isolation="strict"):
+    def convert(self, model, examples, *, target="", route="auto", isolation="strict", hints=NO_HINTS):
         key = (hashlib.sha256(model.read_bytes()).hexdigest(), len(examples), target)
         if key not in self.done:
             self.done[key] = super().convert(joblib.load(model), examples, target=target, route=route)

@@ -81,6 +81,7 @@ class Server:
         self.http, self.control = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.token = self.command("token", "issue", "--subject", "test", "--role", "admin")["token"]
         self.headers = {"Authorization": f"Bearer {self.token}"}
+        self.asking = httpx.Client(timeout=10, trust_env=False)  # one: each reads all certificates of the machine first
         self.process: subprocess.Popen | None = None
 
     def arguments(self, *arguments: str) -> list[str]:
@@ -103,9 +104,7 @@ class Server:
 
     def ask(self, method: str, path: str, **more) -> httpx.Response | None:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.request(
-                method, f"http://{self.control}{path}", headers=self.headers | more, timeout=10, trust_env=False
-            )
+            return self.asking.request(method, f"http://{self.control}{path}", headers=self.headers | more)
         return None
 
     def story(self, key: str, *, seconds: float = 30.0) -> dict:
@@ -189,6 +188,7 @@ def server(tmp_path):
     model, data = str(tmp_path / "model.joblib"), str(tmp_path / "validation.parquet")
     assert server.command("release", model, "--name", "tiny", "--data", data, "--target", "late")["version"] == "1"
     yield server
+    server.asking.close()
     if server.process is not None and server.process.poll() is None:
         server.kill()
 

@@ -5,13 +5,14 @@ import pytest
 from modelwright.core import package_codec
 from modelwright.core.access import Act
 from modelwright.core.errors import BadInputError, NotFoundError, RefusedError
-from modelwright.core.version import AliasMove
+from modelwright.core.version import AliasMove, Lineage
 from modelwright.lifecycle import STORIES
 from modelwright.lifecycle.keep import carry_out, schedule_renewals, windows_of
+from modelwright.lifecycle.renew import route_of
 from modelwright.lifecycle.rollback import champions
 from modelwright.lifecycle.rollout import republish
 from modelwright.ports.trainer import Recipe
-from modelwright.testing.workflow import InlineWorkflow
+from modelwright.testing.workflow import InlineSteps, InlineWorkflow
 
 
 @pytest.fixture
@@ -131,6 +132,29 @@ def test_keeping_leaves_a_window_open_until_it_has_enough_rows(renewed):
     assert len(renewed.platform.findings.reports("tiny")) == 1
 
 
+def test_a_round_taken_over_after_a_crash_counts_no_row_that_another_round_counted(renewed):
+    renewed.serve(200)
+    renewed.clock.advance(60)
+    crashed = {"0 models": {"value": windows_of(renewed.platform)}}
+    assert renewed.tell("keep", key="keep-2")["models"]["tiny"]["rows"] == 240
+    renewed.tell("keep", key="keep-1", finished=crashed)
+    (report,) = renewed.platform.findings.reports("tiny")
+    assert report.rows == 240
+
+
+def test_keeping_leaves_what_is_a_moment_old_to_the_next_round_so_that_a_slow_request_is_counted(renewed):
+    renewed.serve(200)
+    renewed.clock.advance(60)
+    slow = renewed.clock.now()
+    renewed.clock.advance(1)
+    renewed.serve(300)
+    assert renewed.tell("keep", key="keep-1")["models"]["tiny"]["rows"] == 240
+    (report,) = renewed.platform.findings.reports("tiny")
+    assert report.window.until < slow
+    renewed.clock.advance(60)
+    assert renewed.tell("keep", key="keep-2")["models"]["tiny"]["rows"] == 300
+
+
 def test_an_order_is_carried_out_once_under_its_own_key(renewed):
     renewed.policy(on_findings=("drift", "unit-change", "out-of-range"), canary_timeout=0.0)
     shift(renewed)
@@ -197,3 +221,78 @@ def test_a_look_into_the_future_does_not_blind_the_keeper(renewed):
     window = windows_of(renewed.platform)["tiny"]
     assert window["since"] < renewed.clock.now()
     assert window["until"] is None
+
+
+@pytest.fixture
+def asked(renewed, monkeypatch):
+    """What the framework was asked for, one (route, isolation) for each conversion."""
+    seen = []
+    (framework,) = renewed.platform.frameworks
+    convert = framework.convert
+
+    def noting(model, examples, **how):
+        seen.append((how["route"], how["isolation"]))
+        return convert(model, examples, **how)
+
+    monkeypatch.setattr(framework, "convert", noting)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("onnx", "strict")),
+        ({"route": "auto", "isolation": None}, ("auto", "strict")),
+        ({"route": "native", "isolation": "standard"}, ("native", "standard")),
+    ],
+)
+def test_a_renewal_runs_as_the_champion_does_unless_somebody_says_otherwise(renewed, asked, given, expected):
+    renewed.tell("renew", key="order-1", model="tiny", cause="manual", since=None, until=None, **given)
+    assert asked == [expected]
+
+
+def test_the_renewal_of_a_model_that_runs_as_code_keeps_its_jail_and_its_promise_not_to_run_twice(mill, code_package):
+    package = code_package("def predict(inputs): return inputs", "tiny", isolation="standard", idempotent=False)
+    digest = package_codec.store(package, mill.platform.blobs.put)
+    version = mill.platform.versions.register("tiny", digest, lineage=Lineage(), verdict={}, act=Act("ann"))
+    mill.platform.versions.set_alias("tiny", "champion", version.number, act=Act("ann"))
+    assert route_of(mill.platform, {"model": "tiny"}) == {
+        "route": "native",
+        "isolation": "standard",
+        "idempotent": False,
+    }
+
+
+class Overtaken(InlineSteps):
+    """Steps before one of which, of the name given, something else happens."""
+
+    def before(self, name, work):
+        self.name, self.work = name, work
+        return self
+
+    def do(self, name, work):
+        if name == self.name:
+            self.name = ""
+            self.work()
+        return super().do(name, work)
+
+
+@pytest.mark.parametrize("place", ["export", "train", "pack", "check", "register", "route to version"])
+def test_of_two_renewals_at_once_one_becomes_champion_and_the_other_says_why_not(renewed, place):
+    renewed.policy(canary_timeout=0.0)
+    second = {}
+
+    def other():
+        second.update(renewed.tell("renew", key="order-2", model="tiny", cause="manual", since=None, until=None))
+
+    steps = Overtaken("order-1", {}, wait=renewed.wait).before(place, other)
+    asked = {"model": "tiny", "cause": "manual", "since": None, "until": None, "actor": "ann", "reason": "a test"}
+    first = STORIES["renew"](renewed.platform, steps, asked)
+    assert second["outcome"] == "promoted"
+    winner = first if first["outcome"] == "promoted" else second
+    assert renewed.champion() == winner["version"]
+    assert [arm.version for arm in renewed.platform.routes.route("tiny").arms] == [winner["version"]]
+    if place in {"register", "route to version"}:  # it was compared with a champion that is none any more
+        assert first["outcome"] == "refused"
+        assert renewed.entry("deploy.refused").evidence["error"]["code"] == "register.alias-moved"
+    assert not list((renewed.folder / "work").iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ from modelwright.bench.timer import Timer
 _clock = time.perf_counter
 
 
-class _Run:
+class _Run(ABC):
     """The load under way; :class:`_Closed` and :class:`_Open` say what follows an answer."""
 
     def __init__(self, job: Job, load: Load) -> None:
@@ -39,15 +40,15 @@ class _Run:
         """Connect."""
         self.lines = list(await asyncio.gather(*(self.opener.open() for _ in range(self.load.connections))))
 
+    @abstractmethod
     def start(self) -> None:
         """Ask the first time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def go_on(self, line: HttpLine | GrpcLine) -> None:
         """A line is free."""
-        raise NotImplementedError
 
-    def last(self) -> None:
+    def last(self) -> None:  # noqa: B027 - a closed loop has nothing left to ask
         """The time is over: ask what is still to be asked."""
 
     def waiting(self) -> list[float]:

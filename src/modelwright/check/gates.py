@@ -126,7 +126,7 @@ def not_constant(answers: Answers) -> Gate:
     return Gate("not-constant", kinds > 1, float(kinds), 2.0, said, fix)
 
 
-def _single_feeds(package: Package, rows: Table) -> list[dict[str, NDArray[Any]]]:
+def single_feeds(package: Package, rows: Table) -> list[dict[str, NDArray[Any]]]:
     """Requests of one row: of the given rows, else of the golden examples (whole where the graph fixes the batch)."""
     inputs = package.signature.inputs
     if len(rows):
@@ -146,7 +146,7 @@ def latency(package: Package, runner: Runner, rows: Table, budget_ms: float) -> 
 
     None when there is nothing to run: neither a row nor a golden example.
     """
-    single = _single_feeds(package, rows)
+    single = single_feeds(package, rows)
     if not single:
         return None
     runner.run(single[0])

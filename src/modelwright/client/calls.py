@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from modelwright.client.steps import Exchanges, Steps
 from modelwright.client.truths import truth_bodies
 from modelwright.client.wire import BINARY, JSON, Buffer, Reply, Request
 from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.prediction_id import new_prediction_id
 
 Body = TypeVar("Body")
 _KEPT = 1024  # descriptions of models
@@ -31,8 +30,6 @@ _LONGEST = 86_400.0  # seconds of an answer in chunks; the server allows less
 _STALE = frozenset(
     {"unknown-input", "missing-input", "wrong-datatype", "wrong-shape", "missing-value", "unknown-output"}
 )
-_random = random.Random()  # noqa: S311 - ids need be unique, not secret
-os.register_at_fork(after_in_child=_random.seed)
 
 
 class _ModelList(msgspec.Struct):
@@ -113,7 +110,7 @@ class Calls:
         server, it is fetched anew, and the rows are sent by the new one if that is another.
         """
         started, limit = self._span(deadline)
-        asked = _Asked(model, version, outputs, identity or new_id(), _parameters(event_time, priority))
+        asked = _Asked(model, version, outputs, identity or new_prediction_id(), _parameters(event_time, priority))
         kept = self._models.get((model, version))
         known = kept or (yield from self._describe(model, version, started, limit))
         try:
@@ -139,7 +136,7 @@ class Calls:
     ) -> Steps[tuple[list[Buffer], EventReader]]:
         """What is sent to ask for an answer in chunks, and what reads it."""
         started, limit = self._span(None)
-        asked = _Asked(model, version, outputs, identity or new_id(), _parameters(event_time, 0))
+        asked = _Asked(model, version, outputs, identity or new_prediction_id(), _parameters(event_time, 0))
         kept = self._models.get((model, version))
         known = kept or (yield from self._describe(model, version, started, limit))
         body, _ = encode(
@@ -218,12 +215,6 @@ class Calls:
             )
         started = time.monotonic()
         return started, started + allowed
-
-
-def new_id() -> str:
-    """A fresh prediction id that sorts by time: UUID version 7 (RFC 9562, section 5.7) as 32 hex digits."""
-    bits = _random.getrandbits(74)
-    return f"{int(time.time() * 1000):012x}7{bits >> 62:03x}{bits & (1 << 62) - 1 | 1 << 63:016x}"
 
 
 def _may_be_stale(error: BadInputError) -> bool:

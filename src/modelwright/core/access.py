@@ -7,13 +7,13 @@ from typing import Literal
 
 from modelwright.core.errors import BadInputError
 
-Permission = Literal["health", "predict", "truth", "read", "metrics", "deploy", "admin"]
+Permission = Literal["health", "predict", "truth", "read", "metrics", "deploy", "admin", "unjail"]
 
 ROLES: dict[str, frozenset[Permission]] = {
     "predictor": frozenset({"health", "predict", "truth"}),
     "viewer": frozenset({"health", "read", "metrics"}),
     "deployer": frozenset({"health", "predict", "truth", "read", "metrics", "deploy"}),
-    "admin": frozenset({"health", "predict", "truth", "read", "metrics", "deploy", "admin"}),
+    "admin": frozenset({"health", "predict", "truth", "read", "metrics", "deploy", "admin", "unjail"}),
 }
 
 

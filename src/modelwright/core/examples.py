@@ -16,7 +16,7 @@ def complete_rows(golden: Golden, signature: Signature, *, most: int) -> Golden 
 
     Right only for a model that answers each row by itself.
     """
-    chosen = [row for row in range(golden.rows) if _complete(golden, signature, slice(row, row + 1))][:most]
+    chosen = [row for row in range(golden.examples.rows) if _complete(golden, signature, slice(row, row + 1))][:most]
     if not chosen:
         return None
 

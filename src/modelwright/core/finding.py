@@ -70,6 +70,11 @@ class WatchReport:
     base_rate: float | None = None
     says: str = ""
 
+    @property
+    def ends(self) -> float:
+        """Where its window ends, in Unix seconds; 0 where it has none."""
+        return self.window.until if self.window else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

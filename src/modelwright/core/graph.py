@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from modelwright.core.errors import BadInputError
@@ -12,6 +13,15 @@ GRAPH_ROUTE = "graph"
 MAX_NODES = 32
 MEMBERS = "nodes"
 """The folder of a package that holds each model's own package under its node's name."""
+
+
+def declared_in(path: Path) -> tuple[Path, str]:
+    """The file of a declaration, and the name of the graph in it: ``modelwright.yaml#NAME`` names one of several.
+
+    The name is empty where the file is one declaration, or no declaration at all.
+    """
+    file, mark, name = path.name.partition(".yaml#")
+    return (path.with_name(f"{file}.yaml"), name) if mark and name else (path, "")
 
 
 class GraphError(BadInputError):

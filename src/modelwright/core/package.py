@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelwright.core.content import Content, sha256, whole
 from modelwright.core.errors import CorruptError, NotFoundError
 from modelwright.core.graph import Graph
+from modelwright.core.kernels import KernelChoice
 from modelwright.core.native import Native
 from modelwright.core.signature import Reference, Signature
 
@@ -55,11 +57,31 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Adversarial:
+    """What came of rows made from the signature: bounds and beyond, missing values, unseen levels, absurd numbers.
+
+    ``rows`` were answered by the original, ``refused`` it refused; ``differing`` of the rows do not agree. ``holds``:
+    none of those that may really come is among them. ``worst`` are a few of the differing ones: ``row`` (what was
+    changed), ``input``, ``value``, ``binds`` (it may really come), ``difference``, ``original``, ``converted``.
+    """
+
+    rows: int
+    refused: int
+    differing: int
+    max_difference: float
+    mean_difference: float
+    label_flips: int
+    holds: bool
+    worst: tuple[dict[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Parity:
     """The certificate: original against converted on the examples.
 
     ``holds`` is the verdict under ``tolerance`` (largest allowed absolute difference of a probability, or of a value
     relative to max(1, |value|)); ``worst_row`` indexes the examples; ``label_flips`` counts rows whose label differs.
+    ``adversarial`` is about rows beyond the examples; None in packages that were made without any.
     """
 
     rows: int
@@ -71,15 +93,29 @@ class Parity:
     holds: bool
     numeric_type: str
     tried: tuple[dict[str, object], ...] = ()
+    adversarial: Adversarial | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A few rows with the answers the package must reproduce; tensors as nested lists under their names."""
+    """A few rows with the answers the package must reproduce; tensors as nested lists under their names.
+
+    The last ``adversarial`` of the ``rows`` are no examples: they were made from the signature.
+    """
 
     inputs: dict[str, list[Any]]
     outputs: dict[str, list[Any]]
     rows: int
+    adversarial: int = 0
+
+    @property
+    def examples(self) -> Golden:
+        """The rows that are examples alone."""
+        rows = self.rows - self.adversarial
+        inputs, outputs = (
+            {name: values[:rows] for name, values in held.items()} for held in (self.inputs, self.outputs)
+        )
+        return Golden(inputs, outputs, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +144,9 @@ class Description:
 class Package:
     """A verified package held by reference: ``read(name)`` gives bytes that match the manifest or raises.
 
-    ``open_file`` is where the bytes come from (a directory, a blob store); it is not part of the identity.
+    ``content(name)`` does so without holding a large file in memory. ``open_file`` is where the bytes come from (a
+    directory, a blob store); it is not part of the identity. Nor is ``bundle``, the content of ``model.sig`` where the
+    package was signed: it is read and not checked.
     """
 
     manifest: Manifest
@@ -117,9 +155,11 @@ class Package:
     golden: Golden | None
     reference: Reference | None
     parity: Parity | None
-    open_file: Callable[[str], bytes] = field(compare=False, repr=False)
+    open_file: Callable[[str], Content] = field(compare=False, repr=False)
     native: Native | None = None
     graph: Graph | None = None
+    bundle: bytes | None = field(default=None, compare=False, repr=False)
+    kernels: KernelChoice | None = None
 
     @property
     def name(self) -> str:
@@ -132,7 +172,11 @@ class Package:
         return self.manifest.digest
 
     def read(self, name: str) -> bytes:
-        """Bytes of one file, verified against the manifest.
+        """Bytes of one file, verified against the manifest; raises as :meth:`content`."""
+        return whole(self.content(name))
+
+    def content(self, name: str) -> Content:
+        """One file, verified against the manifest: a large one as an open file that cannot change any more.
 
         Raises:
             NotFoundError: the manifest has no such file.
@@ -142,7 +186,7 @@ class Package:
         if entry is None:
             raise NotFoundError("package.no-such-file", f"Package {self.name} has no file {name!r}.")
         content = self.open_file(name)
-        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+        if len(content) != entry.size or sha256(content) != entry.sha256:
             raise CorruptError(
                 "package.corrupt",
                 f"File {name!r} of package {self.name} does not match its digest.",

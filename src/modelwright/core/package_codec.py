@@ -1,8 +1,10 @@
 """Package <-> bytes: the records of a package as canonical JSON files under a manifest, read back strictly.
 
 A package holds ``package.json`` (description), ``signature.json``, and where known ``golden.json``,
-``reference.json``, ``parity.json``, ``native.json``, ``graph.json``, beside whatever else the manifest lists.
-``manifest.json`` itself is in no manifest: its canonical bytes *are* the identity.
+``reference.json``, ``parity.json``, ``native.json``, ``graph.json``, ``kernels.json``, beside whatever else the
+manifest lists.
+``manifest.json`` itself is in no manifest: its canonical bytes *are* the identity. Nor is ``model.sig``, the signature
+of the whole (:mod:`modelwright.signing`), which comes and goes without another identity.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.core.content import Content, sha256, whole
 from modelwright.core.errors import BadInputError, CorruptError, InternalError
 from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph
 from modelwright.core.graph_structure import check_structure
+from modelwright.core.kernels import KernelChoice
 from modelwright.core.names import require_model_name
 from modelwright.core.native import NATIVE_ROUTE, Native
 from modelwright.core.package import (
@@ -42,10 +46,19 @@ REFERENCE = "reference.json"
 PARITY = "parity.json"
 NATIVE = "native.json"
 GRAPH = "graph.json"
+KERNELS = "kernels.json"
 ENVIRONMENT = "environment.json"
 REQUIREMENTS = "requirements.txt"
 CARD = "card.md"
+MLMODEL = "MLmodel"
+CONDA = "conda.yaml"
+PYTHON_ENVIRONMENT = "python_env.yaml"
+INPUT_EXAMPLE = "input_example.json"
 MODEL = "model.onnx"
+BUNDLE = "model.sig"
+BOM = "bom.cdx.json"
+WEIGHTS = "model.onnx.data"
+"""Tensors of ``model.onnx`` that are kept beside it: ONNX's external data."""
 
 MAX_FILES = 10_000
 MAX_DEPTH = 10  # a graph's models are packages below it, and may be graphs
@@ -105,6 +118,11 @@ def graph_json(graph: Graph) -> bytes:
     return record_bytes(graph)
 
 
+def kernels_json(choice: KernelChoice) -> bytes:
+    """``kernels.json``."""
+    return record_bytes(choice)
+
+
 def description_from_json(content: bytes) -> Description:
     """The description. Raises CorruptError (``package.malformed``), as every reader here."""
     return _record(Description, content, DESCRIPTION)
@@ -145,6 +163,14 @@ def graph_from_json(content: bytes) -> Graph:
     except BadInputError as error:
         raise malformed(GRAPH, error.what) from error
     return graph
+
+
+def kernels_from_json(content: bytes) -> KernelChoice:
+    """What runs the graph fastest; a choice of trees says from how many rows on."""
+    choice = _record(KernelChoice, content, KERNELS)
+    if (choice.chosen == "trees") != (choice.from_rows > 0):
+        raise malformed(KERNELS, f"{choice.chosen} from {choice.from_rows} rows on is no choice")
+    return choice
 
 
 def environment_from_json(content: bytes) -> tuple[dict[str, str], ...]:
@@ -197,14 +223,14 @@ def manifest_from_json(content: bytes) -> Manifest:
     if len(manifest.files) > MAX_FILES:
         raise malformed(MANIFEST, f"it lists more than {MAX_FILES} files")
     for name, entry in manifest.files.items():
-        if name == MANIFEST or not is_safe_file_name(name):
+        if name in {MANIFEST, BUNDLE} or not is_safe_file_name(name):
             raise malformed(MANIFEST, f"{name!r} is not a file name of a package")
         if not _DIGEST.match(entry.sha256) or entry.size < 0:
             raise malformed(MANIFEST, f"the entry of {name!r} has no valid digest and size")
     return manifest
 
 
-def assemble(name: str, files: Mapping[str, bytes]) -> Package:
+def assemble(name: str, files: Mapping[str, Content]) -> Package:
     """A package over files in memory: makes the manifest and reads the records back through it.
 
     Raises:
@@ -212,31 +238,29 @@ def assemble(name: str, files: Mapping[str, bytes]) -> Package:
         CorruptError: ``package.malformed`` when a record among the files does not decode.
     """
     held = dict(files)
-    entries = {
-        path: FileEntry(hashlib.sha256(content).hexdigest(), len(content)) for path, content in sorted(held.items())
-    }
+    entries = {path: FileEntry(sha256(content), len(content)) for path, content in sorted(held.items())}
     require_model_name(name)
     manifest = Manifest(name, entries)
     # Through the reader's own rules, so that nothing can be written that cannot be read.
     return _over(manifest_from_json(canonical_json(manifest.to_json())), held.__getitem__)
 
 
-def open_from(read: Callable[[str], bytes]) -> Package:
+def open_from(read: Callable[[str], Content]) -> Package:
     """A package over a place that gives bytes by file name; each record is verified against the manifest.
 
     Raises:
         CorruptError: ``package.malformed``, ``package.unknown-format-version``, ``package.corrupt``.
     """
-    return _over(manifest_from_json(read(MANIFEST)), read)
+    return _over(manifest_from_json(whole(read(MANIFEST))), read)
 
 
-def store(package: Package, put: Callable[[bytes], str]) -> str:
+def store(package: Package, put: Callable[[Content], str]) -> str:
     """Put every file and then the canonical manifest into a blob store; returns the package's digest.
 
     The manifest comes last: whoever finds it finds everything it names.
     """
     for name, entry in sorted(package.manifest.files.items()):
-        if put(package.read(name)) != entry.sha256:
+        if put(package.content(name)) != entry.sha256:
             raise InternalError("package.store-disagrees", f"The store gave another digest for {name!r}.")
     digest = put(canonical_json(package.manifest.to_json()))
     if digest != package.digest:
@@ -244,14 +268,14 @@ def store(package: Package, put: Callable[[bytes], str]) -> str:
     return digest
 
 
-def load(digest: str, get: Callable[[str], bytes]) -> Package:
+def load(digest: str, get: Callable[[str], Content]) -> Package:
     """The package of that digest from a blob store.
 
     Raises:
         NotFoundError: from ``get``, when the store has no such blob.
         CorruptError: ``package.corrupt`` when the manifest's bytes are not those of the digest, and as `open_from`.
     """
-    content = get(digest)
+    content = whole(get(digest))
     manifest = manifest_from_json(content)
     if hashlib.sha256(content).hexdigest() != digest or manifest.digest != digest:
         raise CorruptError(
@@ -269,14 +293,14 @@ def open_member(package: Package, node: str) -> Package:
     Raises:
         CorruptError: ``package.corrupt``, ``package.malformed``: also when it is not the one that the graph names.
     """
-    member = open_from(lambda name: package.read(f"{MEMBERS}/{node}/{name}"))
+    member = open_from(lambda name: package.content(f"{MEMBERS}/{node}/{name}"))
     held = package.graph.nodes[node].model if package.graph is not None else None
     if held is None or held.digest != member.digest:
         raise malformed(GRAPH, f"the package of node {node!r} is not the one that it names")
     return member
 
 
-def _over(manifest: Manifest, open_file: Callable[[str], bytes]) -> Package:
+def _over(manifest: Manifest, open_file: Callable[[str], Content]) -> Package:
     bare = Package(manifest, _NOTHING, Signature((), ()), None, None, None, open_file)
 
     def optional(name: str, decode: Callable[[bytes], Rec]) -> Rec | None:
@@ -305,6 +329,7 @@ def _over(manifest: Manifest, open_file: Callable[[str], bytes]) -> Package:
         open_file=open_file,
         native=native,
         graph=graph,
+        kernels=optional(KERNELS, kernels_from_json),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from modelwright.core.errors import BadInputError, ConflictError, NotFoundError
 from modelwright.core.finding import WatchReport
 from modelwright.core.names import require_alias_name, suggest
-from modelwright.core.version import Route, Version
+from modelwright.core.version import Route, SignatureRef, Version
 
 _LEAST_PREFIX = 8
 MAX_TTL_SECONDS = 100 * 366 * 86_400.0
@@ -89,6 +89,12 @@ def require_route(found: Route | None, expected: Route | None, model: str) -> No
             why="Something else changed it in the meantime.",
             fix="Look at `modelwright status` and decide again.",
         )
+
+
+def on_routes(routes: Iterable[Route], signatures: Iterable[SignatureRef]) -> tuple[SignatureRef, ...]:
+    """Those of the signatures whose packages the routes name."""
+    digests = {arm.digest for route in routes for arm in (*route.arms, *route.shadows)}
+    return tuple(one for one in signatures if one.digest in digests)
 
 
 def unknown_model(model: str, known: Iterable[str]) -> NotFoundError:

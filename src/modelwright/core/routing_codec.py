@@ -8,7 +8,8 @@ from typing import Any
 
 from modelwright.core.errors import CorruptError
 from modelwright.core.package import canonical_json
-from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
+from modelwright.core.trust import TrustedKey
+from modelwright.core.version import Arm, Route, RoutingTable, SignatureRef, TokenGrant
 
 FORMAT = "modelwright-routing"
 FORMAT_VERSION = 1
@@ -33,6 +34,9 @@ def decode(content: bytes) -> RoutingTable:
             routes={str(model): _route(route) for model, route in body["routes"].items()},
             tokens=tuple(TokenGrant(**grant) for grant in body["tokens"]),
             authenticate=_flag(body["authenticate"]),
+            # an earlier release wrote neither
+            trusted=tuple(TrustedKey(**key | {"models": tuple(key["models"])}) for key in body.get("trusted", ())),
+            signatures=tuple(SignatureRef(**signature) for signature in body.get("signatures", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError(
@@ -59,4 +63,5 @@ def _route(body: dict[str, Any]) -> Route:
         model=body["model"],
         arms=tuple(Arm(**arm) for arm in body["arms"]),
         shadows=tuple(Arm(**arm) for arm in body["shadows"]),
+        signed=tuple(body.get("signed", ())),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from modelwright.core.trust import TrustedKey
+
 Role = Literal["champion", "canary", "shadow", "pinned", "node"]
 """In what part a version answered; ``node`` is a part of a graph, on record beside the graph's own answer."""
 
@@ -59,11 +61,15 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a model's requests go: ``arms`` answer, ``shadows`` see the same rows and are only recorded."""
+    """Where a model's requests go: ``arms`` answer, ``shadows`` see the same rows and are only recorded.
+
+    ``signed`` are the roles whose versions a gateway loads only with a signature by a trusted key.
+    """
 
     model: str
     arms: tuple[Arm, ...]
     shadows: tuple[Arm, ...] = ()
+    signed: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,23 @@ class TokenGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class SignatureRef:
+    """Digest of a package, and digest of the blob that holds a signature of it."""
+
+    digest: str
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Everything a gateway needs to know, published atomically; a larger ``epoch`` replaces a smaller one."""
+    """Everything a gateway needs to know, published atomically; a larger ``epoch`` replaces a smaller one.
+
+    ``trusted`` are all keys known, revoked ones too; ``signatures`` those of the packages on the routes.
+    """
 
     epoch: int
     routes: dict[str, Route] = field(default_factory=dict)
     tokens: tuple[TokenGrant, ...] = ()
     authenticate: bool = True
+    trusted: tuple[TrustedKey, ...] = ()
+    signatures: tuple[SignatureRef, ...] = ()

@@ -13,8 +13,10 @@ from modelwright.jail import kernel
 
 _SET_DUMPABLE, _SET_KEEP_CAPABILITIES = 4, 8
 _SET_NO_NEW_PRIVILEGES, _GET_NO_NEW_PRIVILEGES = 38, 39
+_SET_SECURE_BITS, _NO_FIXUP = 28, 1 << 2
 _CAPABILITIES_VERSION = 0x20080522
 _READ_SEARCH = 1 << 2
+_TO_SET_SECURE_BITS = 1 << 8
 _TO_CHANGE_USER = 1 << 0 | 1 << 6 | 1 << 7  # CHOWN, SETGID, SETUID
 # Above what directory services and containers hand out, below what systemd keeps for itself; and its own range, for
 # containers that have no higher one.
@@ -51,9 +53,25 @@ def _unused() -> int | None:
 def drop_capabilities(*, keep_reading: bool) -> bool:
     """Give up every capability, but to read where ``keep_reading``; True when none else is left."""
     kept = _READ_SEARCH if keep_reading else 0
-    header = struct.pack("<Ii", _CAPABILITIES_VERSION, 0)
-    kernel.libc().capset(header, struct.pack("<6I", kept, kept, 0, 0, 0, 0))
+    if keep_reading:
+        _tell_the_truth()
+    _hold(kept)
     return not _effective() & ~kept and not _permitted() & ~kept
+
+
+def _tell_the_truth() -> None:
+    """Let access(2) say yes to what may be opened: it looks away from the capabilities of who is not root.
+
+    Libraries in C ask it whether their files are there (TensorFlow, CatBoost).
+    """
+    if _permitted() & _TO_SET_SECURE_BITS:
+        _hold(_READ_SEARCH | _TO_SET_SECURE_BITS)
+        kernel.prctl(_SET_SECURE_BITS, _NO_FIXUP)
+
+
+def _hold(capabilities: int) -> None:
+    header = struct.pack("<Ii", _CAPABILITIES_VERSION, 0)
+    kernel.libc().capset(header, struct.pack("<6I", capabilities, capabilities, 0, 0, 0, 0))
 
 
 def _effective() -> int:

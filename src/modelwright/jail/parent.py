@@ -46,6 +46,9 @@ def environment(scratch: Path, more: Mapping[str, str] | None = None) -> dict[st
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",  # read once, when the library is imported
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pandas imports pyarrow where it is installed
     }
     return clean | dict(more or {})

@@ -10,17 +10,18 @@ from modelwright.core.errors import ConflictError, ModelwrightError, RefusedErro
 from modelwright.core.version import Version
 from modelwright.deploy.judge import judge
 from modelwright.deploy.plan import canary
+from modelwright.lifecycle.policies import policy_of
 from modelwright.lifecycle.rollout import (
     CHALLENGER,
     CHAMPION,
     WAIT_SECONDS,
     act_of,
     note,
-    policy_of,
     put_in_force,
     settle,
     shadows_of,
 )
+from modelwright.lifecycle.signed import require_signed
 from modelwright.ports.platform import Platform
 from modelwright.ports.record import ArmCount
 from modelwright.ports.workflow import Json, Steps
@@ -57,6 +58,8 @@ def run_canary(platform: Platform, steps: Steps, arguments: Json, *, version: Ve
     def release() -> None:
         release_challenger(platform, steps, arguments, version)
 
+    for alias in (CHALLENGER, CHAMPION):  # what may not become the champion is not tried either
+        require_signed(platform, steps, version, alias)
     steps.do("name challenger", challenge)
     try:
         judged = tried(platform, steps, arguments, version, champion)

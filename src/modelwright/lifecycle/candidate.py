@@ -8,22 +8,43 @@ from pathlib import Path
 
 from modelwright.check import check, split_target, verdict_from_json, verdict_json
 from modelwright.core import package_codec
-from modelwright.core.errors import ConflictError, ModelwrightError, RefusedError, UnavailableError
+from modelwright.core.access import Act
+from modelwright.core.errors import (
+    BadInputError,
+    ConflictError,
+    CorruptError,
+    ModelwrightError,
+    RefusedError,
+    UnavailableError,
+)
+from modelwright.core.native import Isolation
 from modelwright.core.package import Package
+from modelwright.core.package_codec import MANIFEST
+from modelwright.core.trust import require_trusted
+from modelwright.core.unjailed import unjailed
 from modelwright.core.version import Lineage
 from modelwright.lifecycle.canary import run_canary
 from modelwright.lifecycle.local import pack_file
-from modelwright.lifecycle.rollout import CHAMPION, act_of, crown, note, policy_of
+from modelwright.lifecycle.policies import policy_of
+from modelwright.lifecycle.rollout import CHAMPION, act_of, crown, note
+from modelwright.lifecycle.signed import REGISTER, require_newer, signed_of, take_signature
+from modelwright.lifecycle.unjailed import allow_unjailed, unjailed_of
+from modelwright.ports.framework import Route
 from modelwright.ports.platform import Platform
 from modelwright.ports.runner import Runner
 from modelwright.ports.workflow import Json, Steps
 from modelwright.register.lineage import lineage_of
 from modelwright.register.policy import may_register
+from modelwright.signing.check import require_sound
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model file that wants to be champion; ``order`` is the key of the order that asked for it."""
+    """A model file that wants to be champion; ``order`` is the key of the order that asked for it.
+
+    ``route``, ``isolation`` and ``idempotent`` say how it is packed (:func:`modelwright.lifecycle.local.pack_file`);
+    ``keeps_isolation``: nobody asked for another jail than the champion's.
+    """
 
     model: str
     artifact: Path
@@ -32,23 +53,39 @@ class Candidate:
     reference: Path | None
     canary: bool
     order: str = ""
+    route: Route = "auto"
+    isolation: Isolation = "strict"
+    idempotent: bool = True
+    keeps_isolation: bool = False
 
 
 def bring_in(platform: Platform, steps: Steps, arguments: Json, candidate: Candidate) -> Json:
     """Pack, check, register, deploy and judge; every act ends in the ledger.
 
     Returns:
-        ``outcome``, ``version`` (null when it was not registered), ``digest``, ``verdict``, ``why``.
+        ``outcome``, ``version`` (null when it was not registered), ``digest``, ``verdict`` (null when it was not
+        checked, for want of a signature), ``why``.
     """
     model = candidate.model
     try:
-        packed = steps.do("pack", lambda: pack_artifact(platform, candidate))
+        packed = steps.do("pack", lambda: pack_artifact(platform, candidate, act=act_of(steps, arguments, "sign")))
     except ModelwrightError as error:
         evidence: Json = {"error": error.to_json()}
         note(platform, steps, arguments, action="pack.refused", model=model, why=error.what, evidence=evidence)
         raise
     digest = str(packed["digest"])
     note(platform, steps, arguments, action="pack.package", model=model, why="", evidence=packed)
+    members = packed.get("unjailed", ())  # a story from before an update of ours has none
+    standing = packed.get("standing", ()) if candidate.keeps_isolation else ()
+    allow_unjailed(platform, steps, arguments, model=model, digest=digest, members=members, standing=standing)
+
+    try:
+        # Before the check, which runs the model: what nobody vouches for is not run where everything must be signed.
+        steps.do("signature for register", lambda: may_register_signed(platform, model, digest))
+    except (RefusedError, CorruptError) as error:
+        evidence = {"digest": digest, "error": error.to_json()}
+        note(platform, steps, arguments, action="register.refused", model=model, why=str(error), evidence=evidence)
+        return {"outcome": "refused", "version": None, "digest": digest, "verdict": None, "why": str(error)}
 
     checked = steps.do("check", lambda: check_package(platform, candidate, digest))
     verdict = verdict_from_json(checked["verdict"])
@@ -87,7 +124,7 @@ def deploy(
                 return {"outcome": "promoted" if by_hand else "rolled-back", "why": judged["reason"]}
             why = str(judged["reason"])
         crown(platform, steps, arguments, version=version, expected=champion)
-    except (RefusedError, UnavailableError, ConflictError) as error:
+    except (RefusedError, UnavailableError, ConflictError, CorruptError) as error:
         evidence: Json = {"version": number, "error": error.to_json()}
         note(
             platform, steps, arguments, action="deploy.refused", model=version.model, why=str(error), evidence=evidence
@@ -109,23 +146,75 @@ def at_once(platform: Platform, candidate: Candidate, champion: str) -> str:
     return ""
 
 
-def pack_artifact(platform: Platform, candidate: Candidate) -> Json:
-    """Convert, build the package and store its blobs; its ``digest``."""
-    package = pack_file(
-        platform,
-        candidate.artifact,
-        name=candidate.model,
-        data=candidate.validation,
-        target=candidate.target,
-        reference=candidate.reference,
-        policy=policy_of(platform, candidate.model).inputs,
-    )
+def pack_artifact(platform: Platform, candidate: Candidate, *, act: Act) -> Json:
+    """Convert, build the package, sign it where there is a key, and store its blobs.
+
+    What is a package already is taken as it is, if its signature (where it has one) holds. Gives its ``digest``,
+    ``route``, and what its code asks for.
+    """
+    package = ready_package(platform, candidate)
+    if package is None:
+        package = pack_file(
+            platform,
+            candidate.artifact,
+            name=candidate.model,
+            data=candidate.validation,
+            target=candidate.target,
+            reference=candidate.reference,
+            policy=policy_of(platform, candidate.model).inputs,
+            route=candidate.route,
+            isolation=candidate.isolation,
+            idempotent=candidate.idempotent,
+        )
+    require_sound(package)
+    package_codec.store(package, platform.blobs.put)
+    signed = take_signature(platform, package, act=act)
+    code: Json = {"isolation": package.native.isolation} if package.native else {}
+    if members := unjailed(package):
+        champion = champion_of(platform, candidate.model)
+        held = platform.versions.version(candidate.model, champion) if champion else None
+        code |= {"unjailed": list(members), "standing": unjailed_of(platform, held.digest) if held else []}
     return {
-        "digest": package_codec.store(package, platform.blobs.put),
+        "signature": signed,
+        "digest": package.digest,
         "framework": f"{package.description.framework} {package.description.framework_version}".strip(),
+        "route": package.description.route,
         "source_sha256": package.description.source_sha256,
         "data_digest": package.description.data_digest,
+        **code,
     }
+
+
+def ready_package(platform: Platform, candidate: Candidate) -> Package | None:
+    """The package that the artifact is; None when it is a model to be packed.
+
+    Raises:
+        BadInputError: ``register.other-name``.
+        RefusedError: ``register.older-than-champion``.
+    """
+    path = candidate.artifact
+    if platform.open_package is None or not (path.suffix in {".mw", ".zip"} or (path / MANIFEST).is_file()):
+        return None
+    package = platform.open_package(path)
+    if package.name != candidate.model:
+        raise BadInputError(
+            "register.other-name",
+            f"{path.name} is a package of {package.name!r}, not of {candidate.model!r}.",
+            why="The name is part of the package's identity.",
+            fix=f"--name {package.name}",
+        )
+    require_newer(platform, package, champion_of(platform, candidate.model))
+    return package
+
+
+def may_register_signed(platform: Platform, model: str, digest: str) -> None:
+    """Check that a package has the signature that the policy asks of every version.
+
+    Raises:
+        RefusedError, CorruptError: as :func:`modelwright.core.trust.refusal`.
+    """
+    if REGISTER in policy_of(platform, model).signed:
+        require_trusted(signed_of(platform, digest), f"The package of {model}")
 
 
 def check_package(platform: Platform, candidate: Candidate, digest: str) -> Json:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from modelwright.core.errors import ModelwrightError
-from modelwright.lifecycle.rollout import CHAMPION, policy_of
+from modelwright.lifecycle.policies import policy_of
+from modelwright.lifecycle.rollout import CHAMPION
 from modelwright.lifecycle.watch import watch
 from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Json, Steps, Workflow
@@ -16,6 +17,9 @@ T = TypeVar("T")
 KEEPER = "modelwright"  # the actor of what nobody asked for by hand
 RECENT_ORDERS = 20  # how far back an order without a story is looked for
 LEAST_ROWS = 200  # a window with fewer rows stays open, and the next round looks at a longer one
+
+SETTLE_SECONDS = 5.0
+"""What began less long ago is left for the next round: a slower request must not be logged into a closed window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def keep(platform: Platform, steps: Steps, arguments: Json) -> Json:
     windows = steps.do("models", lambda: windows_of(platform))
     models: Json = {}
     for model, window in windows.items():
-        asked = {"model": model, "actor": KEEPER, "least_rows": LEAST_ROWS, **window}
+        asked = {"model": model, "actor": KEEPER, "least_rows": LEAST_ROWS, "settle_seconds": SETTLE_SECONDS, **window}
         try:
             watched = watch(platform, StepsOf(steps, model), asked)
         except ModelwrightError as error:
@@ -72,7 +76,8 @@ def windows_of(platform: Platform) -> Json:
         last = reports[0].window if reports else None
         now = platform.clock.now()
         # A window that somebody looked at by hand may end in the future; time goes on all the same.
-        windows[model] = {"since": min(last.until, now - 1.0) if last else None, "until": None}
+        follows = reports[0].ends if reports else 0.0
+        windows[model] = {"since": min(last.until, now - 1.0) if last else None, "until": None, "follows": follows}
     return windows
 
 

@@ -16,7 +16,8 @@ def release(platform: Platform, steps: Steps, arguments: Json) -> Json:
         platform: the ports.
         steps: durable steps.
         arguments: ``artifact`` and ``data`` (labelled rows) as absolute paths, ``name``, ``target`` (label column),
-            ``reference`` (training rows, or null), ``reason``, ``actor``, ``canary`` (false: all at once).
+            ``reference`` (training rows, or null), ``reason``, ``actor``, ``role``, ``canary`` (false: all at once),
+            ``route`` (``auto``, ``onnx``, ``native``) and ``isolation`` (``strict``, ``standard``, ``off``).
 
     Returns:
         ``outcome`` (``promoted``, ``refused``, ``rolled-back``), ``version``, ``digest``, ``verdict``, ``why``.
@@ -29,5 +30,7 @@ def release(platform: Platform, steps: Steps, arguments: Json) -> Json:
         target=str(arguments["target"]),
         reference=Path(reference) if reference else None,
         canary=bool(arguments.get("canary", True)),
+        route=arguments.get("route") or "auto",
+        isolation=arguments.get("isolation") or "strict",
     )
     return bring_in(platform, steps, arguments, candidate)

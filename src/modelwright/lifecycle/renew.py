@@ -12,7 +12,8 @@ from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.finding import Order, Window
 from modelwright.core.table import Table, as_sent, missing
 from modelwright.lifecycle.candidate import Candidate, bring_in, champion_of
-from modelwright.lifecycle.rollout import act_of, note, policy_of
+from modelwright.lifecycle.policies import policy_of
+from modelwright.lifecycle.rollout import act_of, note
 from modelwright.ports.platform import Platform
 from modelwright.ports.trainer import Recipe
 from modelwright.ports.workflow import Json, Steps
@@ -25,7 +26,8 @@ def renew(platform: Platform, steps: Steps, arguments: Json) -> Json:
         platform: the ports.
         steps: durable steps; the story's key is the order's key.
         arguments: ``model``, ``cause`` (``manual``, ``schedule``, ``finding``), ``reason``, ``actor``, and the
-            event-time window ``since``, ``until`` (Unix seconds, null = open).
+            event-time window ``since``, ``until`` (Unix seconds, null = open). ``route`` and ``isolation``, where
+            they are given, say how the candidate is to run; else it runs as the champion does, or is refused.
 
     Returns:
         As ``release``, and ``rows``: how many recorded rows with ground truth the recipe was given.
@@ -48,6 +50,7 @@ def renew(platform: Platform, steps: Steps, arguments: Json) -> Json:
         raise
     facts: Json = trained | {"recorded": rows}
     note(platform, steps, arguments, action="retrain.train", model=model, why="", evidence=facts)
+    kept = steps.do("find route", lambda: route_of(platform, arguments))
     candidate = Candidate(
         model=model,
         artifact=work / "trained" / str(trained["model"]),
@@ -56,6 +59,10 @@ def renew(platform: Platform, steps: Steps, arguments: Json) -> Json:
         reference=work / "trained" / str(trained["reference"]),
         canary=True,
         order=steps.key,
+        route=kept["route"],
+        isolation=kept["isolation"],
+        idempotent=kept["idempotent"],
+        keeps_isolation=not arguments.get("isolation"),
     )
     result = bring_in(platform, steps, arguments, candidate)
     steps.do("tidy", lambda: shutil.rmtree(work, ignore_errors=True))
@@ -77,6 +84,26 @@ def recipe_of(platform: Platform, model: str) -> Recipe:
             fix=f"Add models.{model}.recipe to modelwright.yaml.",
         )
     return recipe
+
+
+def route_of(platform: Platform, arguments: Json) -> Json:
+    """How the candidate is packed: ``route``, ``isolation`` and ``idempotent``, the champion's where nobody says.
+
+    A renewal that nobody looks at must not turn a graph of numbers into code, or the other way round.
+    """
+    model = str(arguments["model"])
+    number = champion_of(platform, model)
+    route, isolation, idempotent = "auto", "strict", True
+    if number:
+        package = package_codec.load(platform.versions.version(model, number).digest, platform.blobs.get)
+        route = package.description.route if package.description.route in ("onnx", "native") else "auto"
+        if package.native is not None:
+            isolation, idempotent = package.native.isolation, package.native.idempotent
+    return {
+        "route": arguments.get("route") or route,
+        "isolation": arguments.get("isolation") or isolation,
+        "idempotent": idempotent,
+    }
 
 
 def order(platform: Platform, steps: Steps, arguments: Json) -> bool:

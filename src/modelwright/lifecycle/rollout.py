@@ -18,16 +18,13 @@ from modelwright.core.errors import (
 )
 from modelwright.core.version import Route, Version
 from modelwright.deploy.plan import all_at_once
-from modelwright.ports.platform import ModelPolicy, Platform
+from modelwright.lifecycle.policies import policy_of
+from modelwright.lifecycle.signed import require_signed, signed_roles
+from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Json, Steps
 
 CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
 WAIT_SECONDS = 30.0
-
-
-def policy_of(platform: Platform, model: str) -> ModelPolicy:
-    """The project file's policy for the model, or the defaults."""
-    return platform.policies.get(model, ModelPolicy())
 
 
 def shadows_of(platform: Platform, model: str, *, besides: tuple[str, ...]) -> list[Version]:
@@ -62,9 +59,14 @@ def republish(platform: Platform) -> int:
     A route without arms is a model out of service, and no gateway hears of it.
     """
     table = platform.routes.table()
-    live = {model: route for model, route in table.routes.items() if route.arms}
+    live = {model: with_signed(platform, route) for model, route in table.routes.items() if route.arms}
     platform.target.publish(replace(table, routes=live))
     return table.epoch
+
+
+def with_signed(platform: Platform, route: Route) -> Route:
+    """The route with the roles that must be signed: what the project file says now, and what it said at its setting."""
+    return replace(route, signed=tuple(dict.fromkeys((*route.signed, *signed_roles(platform, route.model)))))
 
 
 def put_in_force(platform: Platform, route: Route, *, act: Act) -> int:
@@ -77,7 +79,7 @@ def put_in_force(platform: Platform, route: Route, *, act: Act) -> int:
         UnavailableError: ``deploy.not-in-force`` when a gateway did not answer in time.
         ConflictError: ``deploy.route-changed`` when another route of the model took its place meanwhile.
     """
-    epoch = platform.routes.set_route(route, act=act)
+    epoch = platform.routes.set_route(replace(route, signed=signed_roles(platform, route.model)), act=act)
     republish(platform)
     try:
         wait_for(platform, route.model, epoch)
@@ -113,7 +115,8 @@ def settle(platform: Platform, model: str, *, act: Act, stale: Callable[[Route],
             return
         try:
             once = replace(act, key=f"{act.key}/{attempt}")
-            platform.routes.set_route(settled_route(platform, model), act=once, expected=found)
+            route = replace(settled_route(platform, model), signed=signed_roles(platform, model))
+            platform.routes.set_route(route, act=once, expected=found)
         except ConflictError:
             continue
         republish(platform)
@@ -174,10 +177,12 @@ def crown(platform: Platform, steps: Steps, arguments: Json, *, version: Version
     """Give a version all requests, and then the alias ``champion``: the alias never names what is not in force.
 
     Raises:
-        RefusedError: a gateway cannot load it; what was in force before is in force again.
+        RefusedError: a gateway cannot load it; what was in force before is in force again. Or it lacks the signature
+            that the policy asks for; nothing has changed then.
         ConflictError: ``register.alias-moved``: the champion changed in the meantime; its route is in force again.
     """
     model = version.model
+    require_signed(platform, steps, version, CHAMPION)
     steps.do(
         "route to version",
         lambda: put_in_force(platform, route_for(platform, version), act=act_of(steps, arguments, "route")),

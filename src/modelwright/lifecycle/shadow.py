@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from modelwright.core.access import Act
-from modelwright.core.errors import ConflictError, ModelwrightError
+from modelwright.core.errors import ConflictError, CorruptError, ModelwrightError, RefusedError
 from modelwright.core.version import Arm, Route
-from modelwright.lifecycle.rollout import SHADOW, act_of, note, republish, require_package, shadows_of, wait_for
+from modelwright.lifecycle.rollout import (
+    SHADOW,
+    act_of,
+    note,
+    republish,
+    require_package,
+    shadows_of,
+    wait_for,
+    with_signed,
+)
+from modelwright.lifecycle.signed import require_signed
+from modelwright.lifecycle.unjailed import allow_unjailed, unjailed_of
 from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Json, Steps
 
@@ -25,15 +36,25 @@ def shadow(platform: Platform, steps: Steps, arguments: Json) -> Json:
     wanted = arguments.get("version")
 
     def find() -> Json:
-        number = ""
+        facts: Json = {"number": "", "before": platform.versions.alias(model, SHADOW)}
         if wanted:
             version = platform.versions.version(model, str(wanted))
             require_package(platform, version)
-            number = version.number
-        return {"number": number, "before": platform.versions.alias(model, SHADOW)}
+            unjailed = unjailed_of(platform, version.digest)
+            facts |= {"number": version.number, "digest": version.digest, "unjailed": unjailed}
+        return facts
 
     found = steps.do("find version", find)
     number = str(found["number"])
+    digest, members = str(found.get("digest", "")), found.get("unjailed", ())
+    allow_unjailed(platform, steps, arguments, model=model, digest=digest, members=members)
+    if number:
+        try:
+            require_signed(platform, steps, platform.versions.version(model, number), SHADOW)
+        except (RefusedError, CorruptError) as error:
+            facts: Json = {"version": number, "alias": SHADOW, "error": error.to_json()}
+            note(platform, steps, arguments, action="sign.refused", model=model, why=error.what, evidence=facts)
+            raise
     steps.do("point alias", lambda: point(platform, model, number, act=act_of(steps, arguments, "alias")))
     try:
         shadows = steps.do("route", lambda: route(platform, model, number, act=act_of(steps, arguments, "route")))
@@ -84,7 +105,8 @@ def reshadow(platform: Platform, model: str, *, act: Act) -> tuple[int, list[str
         arms = tuple(Arm(version.number, version.digest, 0.0, "shadow") for version in shadows)
         once = replace(act, key=f"{act.key}/{attempt}")
         try:
-            epoch = platform.routes.set_route(replace(current, shadows=arms), act=once, expected=current)
+            wanted = with_signed(platform, replace(current, shadows=arms))
+            epoch = platform.routes.set_route(wanted, act=once, expected=current)
         except ConflictError:
             continue
         republish(platform)

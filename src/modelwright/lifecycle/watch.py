@@ -12,8 +12,9 @@ from modelwright.core.finding import WatchReport, Window
 from modelwright.core.record_codec import from_json, to_json
 from modelwright.core.table import Table
 from modelwright.core.version import Version
+from modelwright.lifecycle.policies import policy_of
 from modelwright.lifecycle.renew import window_of
-from modelwright.lifecycle.rollout import CHAMPION, act_of, note, policy_of
+from modelwright.lifecycle.rollout import CHAMPION, act_of, note
 from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Json, Steps
 from modelwright.retrain.policy import due
@@ -30,7 +31,9 @@ def watch(platform: Platform, steps: Steps, arguments: Json) -> Json:
         platform: the ports.
         steps: durable steps.
         arguments: ``model``, ``actor``, the event-time window ``since``, ``until`` (Unix seconds, null = open), and
-            ``least_rows`` (0 when left out): a look at fewer rows is given back, but not kept.
+            ``least_rows`` (0 when left out): a look at fewer rows is given back, but not kept; ``follows``: as
+            :meth:`~modelwright.ports.store.FindingStore.add_report`; ``settle_seconds``: leave out what is younger, for
+            requests that began then may still be under way.
 
     Returns:
         ``report`` (a WatchReport as JSON), ``report_id``, ``order`` (the order to renew that follows, or null; its
@@ -42,9 +45,12 @@ def watch(platform: Platform, steps: Steps, arguments: Json) -> Json:
         return {"report": report, "report_id": None, "order": None, "undelivered": []}
 
     def keep() -> int:
-        return platform.findings.add_report(seen, act=act_of(steps, arguments, "report"))
+        act, follows = act_of(steps, arguments, "report"), arguments.get("follows")
+        return platform.findings.add_report(seen, act=act, follows=follows)
 
     report_id = steps.do("keep report", keep)
+    if not report_id:  # a round that was taken over after a crash kept it, and told of it
+        return {"report": report, "report_id": None, "order": None, "undelivered": []}
     undelivered = steps.do("tell channels", lambda: tell(platform, seen))
     if undelivered:
         why = f"Not delivered: {', '.join(undelivered)}."
@@ -69,10 +75,15 @@ def observe(platform: Platform, arguments: Json) -> WatchReport:
     version = platform.versions.version(model, number)
     package = package_codec.load(version.digest, platform.blobs.get)
     window = window_of(arguments, now=platform.clock.now())
+    settled = platform.clock.now() - float(arguments.get("settle_seconds", 0.0))
+    if arguments.get("settle_seconds"):
+        window = Window(min(window.since if window else 0.0, settled), settled)
     rows = platform.log.joined(
         model, signature=package.signature, window=window, roles=("champion", "canary"), status=None
     )
     seen = seen_window(arguments, window, rows)
+    if seen is not None and len(rows):
+        seen = Window(seen.since, min(seen.until, settled) if arguments.get("settle_seconds") else seen.until)
     return look(package, rows, model=model, version=number, window=seen, expected=expected_of(version))
 
 

@@ -27,8 +27,14 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a loader found: ``predict``, maybe ``stream``, and whether ``predict`` takes ``sequence``."""
+    """What a loader found: ``predict``, maybe ``stream``, and whether ``predict`` takes ``sequence``.
+
+    ``learn`` takes input tensors and the truth [n], or None for a model that needs none, and changes the model;
+    ``content`` gives its file as it is then.
+    """
 
     predict: Callable[..., Mapping[str, Any]]
     stream: Callable[[Feeds], Iterable[Mapping[str, Any]]] | None = None
     takes_sequence: bool = False
+    learn: Callable[[Feeds, NDArray[Any] | None], None] | None = None
+    content: Callable[[], bytes] | None = None

@@ -22,8 +22,15 @@ Feeds = Mapping[str, NDArray[Any]]
 Loader = Callable[..., Abilities | Callable[[Feeds], Mapping[str, Any]]]
 # Known by place and not by entry point: a jailed process may see the code and not the metadata of its installation.
 _BUILT_IN = {
+    "booster": "modelwright.native.boosters:open_booster",
+    "mlflow": "modelwright.native.mlflow_model:open_mlflow",
     "python": "modelwright.native.python_file:open_python",
+    "river": "modelwright.native.river_model:open_river",
     "sklearn": "modelwright.native.sklearn_model:open_sklearn",
+    "statsmodels": "modelwright.native.statsmodels_model:open_statsmodels",
+    "tensorflow": "modelwright.native.tensorflow_model:open_tensorflow",
+    "torch": "modelwright.native.torch_model:open_torch",
+    "transformers": "modelwright.native.transformers_model:open_transformers",
 }
 
 
@@ -41,6 +48,7 @@ class OpenModel:
     def __init__(self, abilities: Abilities, signature: Signature) -> None:
         self._abilities, self._signature = abilities, signature
         self.streams, self.sequences = abilities.stream is not None, abilities.takes_sequence
+        self.learns = abilities.learn is not None
 
     def __call__(self, feeds: Feeds, sequence: Sequence | None = None) -> dict[str, NDArray[Any]]:
         """The answer, all rows of it; a request of no sequence is one of its own."""
@@ -54,6 +62,25 @@ class OpenModel:
         except Exception as error:
             raise rejected(error) from error
         return conform(answers, self._signature, rows_of(feeds, self._signature))
+
+    def learn(self, feeds: Feeds, truth: NDArray[Any] | None = None) -> None:
+        """Let the model learn from rows and their truth [n]; its next answers may differ. Only where it ``learns``.
+
+        Raises:
+            BadInputError: ``serve.model-rejected-input``.
+        """
+        assert self._abilities.learn is not None
+        try:
+            self._abilities.learn(feeds, truth)
+        except ModelwrightError:
+            raise
+        except Exception as error:
+            raise rejected(error) from error
+
+    def content(self) -> bytes:
+        """The model's file as it is now, for a package of what was learned. Only where it ``learns``."""
+        assert self._abilities.content is not None
+        return self._abilities.content()
 
     def stream(self, feeds: Feeds) -> Iterator[dict[str, NDArray[Any]]]:
         """The answer in chunks, each of any number of rows. Closing this closes the model's generator."""

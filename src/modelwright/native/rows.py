@@ -44,9 +44,9 @@ def row_maker(model: Any, signature: Signature) -> Callable[[Feeds], Any]:
 
 
 def _only_checks_names(model: Any) -> bool:
-    """True when every part is scikit-learn's own, chooses no columns by name, and passes on no data frames."""
+    """True when every part is scikit-learn's own or says so, chooses no columns by name, passes on no data frames."""
     return all(
-        type(part).__module__.partition(".")[0] == "sklearn"
+        (type(part).__module__.partition(".")[0] == "sklearn" or getattr(part, "only_checks_names", False))
         and type(part).__name__ not in _BY_NAME
         and not vars(part).get("_sklearn_output_config")
         for part in parts(model)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelwright.core.errors import BadInputError
 from modelwright.core.signature import Signature
+from modelwright.native.asking import ask
 from modelwright.native.estimators import parts, unwrap
+from modelwright.native.pickled import unpickled
 from modelwright.native.rows import row_maker
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -34,30 +35,14 @@ def open_sklearn(file: Path, signature: Signature) -> Callable[[Feeds], dict[str
     Raises:
         BadInputError: ``native.unreadable-model``.
     """
-    import joblib  # lazy: only this loader needs it
-
-    try:
-        model = joblib.load(file)
-    except ModuleNotFoundError as error:
-        raise BadInputError(
-            "native.unreadable-model",
-            f"The model needs the module {error.name!r}, which is not installed here.",
-            fix="Install what the package's requirements.txt lists, and the module of your own classes.",
-        ) from error
-    except Exception as error:
-        raise BadInputError(
-            "native.unreadable-model",
-            "The model's file cannot be opened as a pickled model.",
-            why=f"{type(error).__name__}: {str(error)[:300] or 'the file ends too early'}.",
-            fix="Install the versions that the package's requirements.txt lists.",
-        ) from error
-    return answering(model, signature)
+    return answering(unpickled(file), signature)
 
 
 def answering(model: Any, signature: Signature) -> Callable[[Feeds], dict[str, Any]]:
     """What answers input tensors with the outputs that the signature names; ``model`` is changed and kept.
 
-    The label or value is ``predict``, the scores are ``predict_proba``. Its parts are told to use one job: a jailed
+    The label or value is ``predict``, the scores are ``predict_proba``; others: :mod:`modelwright.native.asking`.
+    Its parts are told to use one job: a jailed
     process may start no other, and the runner decides how many threads there are.
     """
     held = unwrap(model)
@@ -77,6 +62,8 @@ def answering(model: Any, signature: Signature) -> Callable[[Feeds], dict[str, A
             array = np.array([str(item) for item in array.reshape(-1).tolist()], dtype=object)
         return array.reshape(shape)
 
+    if not _plain(signature):
+        return _by_names(held, signature, rows)
     if not scores:
         return lambda feeds: {label: labelled(held.predict(rows(feeds)))}
     if type(last).__name__ in _ARGMAX and type(last).__module__.startswith("sklearn."):
@@ -93,6 +80,26 @@ def answering(model: Any, signature: Signature) -> Callable[[Feeds], dict[str, A
         return {label: labelled(last.predict(ready)), scores: last.predict_proba(ready)}
 
     return both
+
+
+def _plain(signature: Signature) -> bool:
+    """True for what one label, with or without its probabilities, or ``predict`` alone answers."""
+    names = {spec.name for spec in signature.outputs}
+    return names <= {signature.label_output, signature.score_output} or names <= {"prediction"}
+
+
+def _by_names(model: Any, signature: Signature, rows: Callable[[Feeds], Any]) -> Callable[[Feeds], dict[str, Any]]:
+    """Each output as its name says: several targets, outliers with a score, clusters with distances, features."""
+    specs = {spec.name: spec for spec in signature.outputs}
+
+    def held(name: str, answer: Any) -> NDArray[Any]:
+        array = np.asarray(answer)
+        if specs[name].datatype == "BYTES":
+            words = [str(item) for item in array.reshape(-1).tolist()]
+            array = np.array(words, dtype=object).reshape(array.shape)
+        return array.reshape(-1, *specs[name].shape[1:])
+
+    return lambda feeds: {name: held(name, answer) for name, answer in ask(model, tuple(specs), rows(feeds)).items()}
 
 
 def _split(model: Any) -> tuple[Callable[[Any], Any], Any]:

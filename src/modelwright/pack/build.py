@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core import package_codec as codec
+from modelwright.core.content import Content
 from modelwright.core.graph import GRAPH_ROUTE
+from modelwright.core.lock import read_pins, requirements
 from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Description, Golden, Package, canonical_json
 from modelwright.core.record_codec import to_json
@@ -22,7 +24,10 @@ from modelwright.core.table import Column, Table, missing
 from modelwright.features.columns import output_columns
 from modelwright.features.describe import describe_all
 from modelwright.features.tabular import rows_evenly
-from modelwright.pack.card import card
+from modelwright.pack.bom import bom
+from modelwright.pack.card import EVIDENCE, card
+from modelwright.pack.card_forms import markdown
+from modelwright.pack.mlmodel import mlflow_files
 from modelwright.ports.framework import Conversion
 
 GOLDEN_ROWS = 8
@@ -33,10 +38,12 @@ class Evidence:
     """What people say about a model beyond what its data shows; whatever is empty appears as "not provided"."""
 
     purpose: str = ""
+    users: str = ""
     owner: str = ""
     license: str = ""
     data: str = ""
     limits: str = ""
+    fairness: str = ""
     evaluation: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -95,23 +102,39 @@ def build(
     )
     golden = golden_rows(conversion)
     profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
-    files = {
-        **_model_files(conversion, idempotent=idempotent),
+    model_files = _model_files(conversion, idempotent=idempotent)
+    files: dict[str, Content] = {
+        **model_files,
         codec.DESCRIPTION: codec.description_json(description),
         codec.SIGNATURE: codec.signature_json(signature),
         codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
-        codec.REQUIREMENTS: "".join(f"{row['name']}=={row['version']}\n" for row in conversion.environment).encode(),
+        codec.REQUIREMENTS: requirements(read_pins(conversion.environment)).encode(),
     }
     if golden is not None:
         files[codec.GOLDEN] = codec.golden_json(golden)
     if profile is not None:
         files[codec.REFERENCE] = codec.reference_json(profile)
+    if conversion.kernels is not None:
+        files[codec.KERNELS] = codec.kernels_json(conversion.kernels)
     if conversion.parity is not None:
         files[codec.PARITY] = codec.parity_json(conversion.parity)
+    files |= mlflow_files(description, signature, golden.examples if golden is not None else None, examples)
     said = evidence or Evidence()
-    files[codec.CARD] = card(
-        description, signature, conversion, examples=examples, profile=profile, evidence=to_json(said)
-    ).encode()
+    if said != Evidence():
+        files[EVIDENCE] = canonical_json(to_json(said))
+    made = card(
+        description,
+        signature,
+        parity=conversion.parity,
+        graph=conversion.graph,
+        environment=conversion.environment,
+        examples=len(examples) if examples is not None else None,
+        profile=profile,
+        evidence=to_json(said),
+    )
+    files[codec.CARD] = markdown(made).encode()
+    own = {} if conversion.graph is not None else model_files
+    files[codec.BOM] = bom(description, signature, conversion, files=own, evidence=to_json(said))
     return codec.assemble(name, files)
 
 
@@ -121,24 +144,38 @@ def _route(conversion: Conversion) -> str:
     return "onnx" if conversion.native is None else NATIVE_ROUTE
 
 
-def _model_files(conversion: Conversion, *, idempotent: bool) -> dict[str, bytes]:
+def _model_files(conversion: Conversion, *, idempotent: bool) -> dict[str, Content]:
     """The graph, or the files of a model that runs as code with ``native.json``."""
     if conversion.graph is not None:
         return {**conversion.files, codec.GRAPH: codec.graph_json(conversion.graph)}
     native = conversion.native
     if native is None:
-        return {codec.MODEL: conversion.onnx}
+        return {**conversion.files, codec.MODEL: conversion.onnx}
     told = replace(native, idempotent=native.idempotent and idempotent)
     return {**conversion.files, codec.NATIVE: codec.native_json(told)}
 
 
 def golden_rows(conversion: Conversion) -> Golden | None:
-    """A few of the conversion's rows, evenly chosen, with the packed model's answers; None where there are none."""
+    """A few of the conversion's rows, evenly chosen, with the packed model's answers; None where there are none.
+
+    After them, of a model that answers each row by itself, those that were made from the signature.
+    """
     counts = {len(tensor) for tensor in (*conversion.inputs.values(), *conversion.outputs.values()) if tensor.ndim}
     if not conversion.outputs or len(counts) != 1:
         return None
     rows = rows_evenly(counts.pop(), GOLDEN_ROWS)
-    return Golden(_lists(conversion.inputs, rows), _lists(conversion.outputs, rows), len(rows))
+    inputs, outputs = _lists(conversion.inputs, rows), _lists(conversion.outputs, rows)
+    beyond = len(next(iter(conversion.beyond_outputs.values()), ())) if conversion.row_independent else 0
+    if not beyond:
+        return Golden(inputs, outputs, len(rows))
+    every = np.arange(beyond)
+    more, answers = _lists(conversion.beyond_inputs, every), _lists(conversion.beyond_outputs, every)
+    return Golden(
+        {name: [*held, *more[name]] for name, held in inputs.items()},
+        {name: [*held, *answers[name]] for name, held in outputs.items()},
+        len(rows) + beyond,
+        beyond,
+    )
 
 
 def _lists(tensors: Mapping[str, NDArray[Any]], rows: NDArray[np.intp]) -> dict[str, list[Any]]:
@@ -162,7 +199,10 @@ def reference_profile(
 
 
 def base_rate(signature: Signature, labels: Column | None) -> float | None:
-    """Share of the second class (binary; labels are compared as text or as numbers), or mean of the target."""
+    """Share of the second class (binary; labels are compared as text or as numbers), or mean of the target.
+
+    None where a label is none of the classes: the truth is written otherwise than the model's answers.
+    """
     known = None if labels is None else labels[~missing(labels)]
     if known is None or len(known) == 0:
         return None
@@ -170,8 +210,10 @@ def base_rate(signature: Signature, labels: Column | None) -> float | None:
         return float(known.astype(np.float64).mean())
     if signature.task != "binary":
         return None
-    positive = signature.classes[1]
-    return float(np.mean([_same_class(value, positive) for value in known.tolist()]))
+    values = known.tolist()
+    if not all(any(_same_class(value, name) for name in signature.classes) for value in values):
+        return None
+    return float(np.mean([_same_class(value, signature.classes[1]) for value in values]))
 
 
 def _same_class(value: object, name: str) -> bool:

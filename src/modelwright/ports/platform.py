@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from modelwright.core.signature import AS_SEEN, InputPolicy
 
 if TYPE_CHECKING:
+    from modelwright.core.package import Manifest, Package
     from modelwright.ports.blobs import BlobStore
     from modelwright.ports.channel import Channel
     from modelwright.ports.clock import Clock
     from modelwright.ports.framework import Framework
     from modelwright.ports.record import PredictionLog
-    from modelwright.ports.runner import RunnerLoader
+    from modelwright.ports.runner import ChooseKernel, RunnerLoader
     from modelwright.ports.source import Source
-    from modelwright.ports.store import FindingStore, Ledger, RouteStore, TokenStore, VersionStore
+    from modelwright.ports.store import FindingStore, Ledger, RouteStore, TokenStore, TrustStore, VersionStore
     from modelwright.ports.target import Target
     from modelwright.ports.trainer import Recipe, Trainer
 
@@ -30,7 +31,8 @@ class ModelPolicy:
     ``canary_timeout`` the seconds after which a canary without enough evidence fails safe to the champion
     (0 = promote at once, without a canary). ``margin`` is how much worse (relative) a candidate's upper bound may be.
     ``gates`` maps metric name to the least (or, for losses, the largest) value that passes. ``inputs`` is packed with
-    every new version of the model.
+    every new version of the model. ``signed`` names where a signature by a trusted key is asked for: the aliases
+    ``champion``, ``challenger`` and ``shadow``, and ``register``: any version at all.
     """
 
     recipe: Recipe | None = None
@@ -45,11 +47,16 @@ class ModelPolicy:
     latency_budget_ms: float = 50.0
     keep_shadow: str = ""
     inputs: InputPolicy = AS_SEEN
+    signed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A frozen record of ports; no methods."""
+    """A frozen record of ports; no methods.
+
+    ``signer`` makes the signature of a package, where a key is set; ``open_package`` opens one from a path; ``kernels``
+    is asked about every model that is packed.
+    """
 
     home: Path
     clock: Clock
@@ -67,3 +74,7 @@ class Platform:
     trainer: Trainer
     channels: Sequence[Channel]
     policies: Mapping[str, ModelPolicy]
+    trust: TrustStore
+    signer: Callable[[Manifest], bytes] | None = None
+    open_package: Callable[[Path], Package] | None = None
+    kernels: ChooseKernel | None = None

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
 from modelwright.core.device import Placement
 from modelwright.core.errors import ModelwrightError, RefusedError, UnavailableError
+from modelwright.core.kernels import KernelChoice
 from modelwright.core.package import Package
 
 LOST = "serve.runner-lost"
 """The code of a run whose process ended before it answered."""
 
 Feeds = Mapping[str, NDArray[Any]]
+ChooseKernel = Callable[[str, bytes, Feeds], KernelChoice | None]
+"""Model's name, ONNX graph and examples to what was measured to run it fastest; None: it is not known."""
 Outcome = dict[str, NDArray[Any]] | ModelwrightError
+Place = Callable[[Package], Path | None]
+"""Which folder of libraries a model that runs as code runs with; None: those of the process that serves it."""
+
+
+def right_here(package: Package) -> None:
+    """Always with the libraries of the process that serves it."""
+    del package
 
 
 class SequenceMark(NamedTuple):
@@ -70,7 +81,7 @@ class Observer(Protocol):
         ...
 
     def killed(self, reason: str) -> None:
-        """A process ended: ``crashed``, ``hung`` or ``violated``."""
+        """A process ended: ``crashed``, ``hung``, ``violated`` or ``burned``."""
         ...
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from modelwright.core.access import Act, Actor
 from modelwright.core.finding import Order, WatchReport
 from modelwright.core.ledger import LedgerEntry, LedgerVerdict
+from modelwright.core.trust import TrustedKey
 from modelwright.core.version import AliasMove, Lineage, Route, RoutingTable, TokenGrant, Version
 
 
@@ -119,8 +120,12 @@ class TokenStore(Protocol):
 class FindingStore(Protocol):
     """Reports of watching and orders to renew."""
 
-    def add_report(self, report: WatchReport, *, act: Act) -> int:
-        """Keep a report (and a ledger entry ``watch.report`` naming its findings); returns its id."""
+    def add_report(self, report: WatchReport, *, act: Act, follows: float | None = None) -> int:
+        """Keep a report (and a ledger entry ``watch.report`` naming its findings); returns its id.
+
+        ``follows`` is where the window of the model's newest report must end (:attr:`WatchReport.ends`): where another
+        one was kept meanwhile, nothing is, and the id is 0. None demands nothing.
+        """
         ...
 
     def reports(self, model: str, *, limit: int = 100) -> Sequence[WatchReport]:
@@ -133,4 +138,31 @@ class FindingStore(Protocol):
 
     def orders(self, model: str) -> Sequence[Order]:
         """Newest first."""
+        ...
+
+
+class TrustStore(Protocol):
+    """Which keys sign for what, and the signatures of packages. Each change counts the routing table's epoch."""
+
+    def trust(self, key: TrustedKey, *, act: Act) -> TrustedKey:
+        """Trust a key, or a known one otherwise than before.
+
+        Raises BadInputError (``keys.bad-trust``), ConflictError (``keys.revoked``).
+        """
+        ...
+
+    def revoke(self, reference: str, *, act: Act) -> TrustedKey:
+        """Trust a key no more: by id, a prefix of it, or name. Raises NotFoundError (``keys.unknown``)."""
+        ...
+
+    def keys(self) -> Sequence[TrustedKey]:
+        """Every key that is or was trusted, oldest first."""
+        ...
+
+    def attach(self, model: str, digest: str, bundle: str, *, key_id: str, act: Act) -> None:
+        """Keep that a blob is a signature of a package."""
+        ...
+
+    def bundles(self, digest: str) -> Sequence[str]:
+        """Digests of the blobs that are signatures of a package, oldest first."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 
 SPARE = 128  # log segments, blobs being loaded, the event loop's own
+LEAST_SPARE = 40  # what a gateway of a few models has open itself, and some
 
 
 def room_for(connections: int) -> int:
@@ -20,4 +21,5 @@ def room_for(connections: int) -> int:
         soft = most
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections
-    return max(1, (soft - SPARE) // 2)
+    spare = min(SPARE, max(LEAST_SPARE, soft // 2))
+    return max(1, (soft - spare) // 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelwright.adapters.stores.package_files import Place, open_path, places
-from modelwright.core.errors import ConflictError, InternalError, ModelwrightError, NotFoundError
+from modelwright.core.errors import ConflictError, InternalError, ModelwrightError, NotFoundError, RefusedError
 from modelwright.core.package import Package
 from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
 from modelwright.serve.repository import Changed, Entry
@@ -63,10 +63,17 @@ class PackageFolder:
         root: the folder.
         grants: who may ask; none: everybody.
         wake: called when there is a change to be made.
+        allow: gives a package back that may be served, and raises for one that may not.
     """
 
-    def __init__(self, root: Path, grants: tuple[TokenGrant, ...], wake: Callable[[], object]) -> None:
-        self._root, self._grants, self._wake = root, grants, wake
+    def __init__(
+        self,
+        root: Path,
+        grants: tuple[TokenGrant, ...],
+        wake: Callable[[], object],
+        allow: Callable[[Package], Package] | None = None,
+    ) -> None:
+        self._root, self._grants, self._wake, self._allow = root, grants, wake, allow
         self._slots: dict[Path, Slot] = {}
         self._unloaded: set[str] = set()
         self._changes: list[Change] = []
@@ -85,7 +92,7 @@ class PackageFolder:
         for place in places(self._root):
             slot = self._slots.get(place.path)
             if slot is None or slot.place.stamp != place.stamp or (slot.error is not None and slot.model in again):
-                slot = _read(place, slot)
+                slot = _read(place, slot, self._allow)
                 changed = True
             seen[place.path] = slot
         changed = changed or seen.keys() != self._slots.keys()
@@ -166,13 +173,14 @@ class PackageFolder:
         self._wake()
 
 
-def _read(place: Place, old: Slot | None) -> Slot:
+def _read(place: Place, old: Slot | None, allow: Callable[[Package], Package] | None) -> Slot:
     """What lies at a place now. While that cannot be read, what was read there before stays as it was."""
     served = None if old is None else old.before or old.package
     slot = Slot(place, old.model if old is not None else place.folder, before=served)
     try:
-        slot.package = open_path(place.path)
-        slot.model = slot.package.name
+        package = open_path(place.path)
+        slot.model = package.name
+        slot.package = package if allow is None else _newer(allow(package), served)
     except ModelwrightError as error:
         slot.error = error
     except Exception as error:
@@ -182,6 +190,23 @@ def _read(place: Place, old: Slot | None) -> Slot:
         _logger.warning("package not read", extra={"path": str(place.path), **slot.error.to_json()})
         slot.package = served
     return slot
+
+
+def _newer(package: Package, served: Package | None) -> Package:
+    """The package, if it is not an older one in the place of what is served.
+
+    Raises:
+        RefusedError: ``serve.older-package``.
+    """
+    packed = package.description.created_at
+    if served is None or served.name != package.name or packed >= served.description.created_at:
+        return package
+    raise RefusedError(
+        "serve.older-package",
+        f"The package of {package.name} is older than the one that is served from its place.",
+        why=f"It was packed at {packed}, the one that is served at {served.description.created_at}.",
+        fix="To go back on purpose, stop the server, put the package there, and start it again.",
+    )
 
 
 def unknown(model: str, names: Iterable[str]) -> NotFoundError:

@@ -17,16 +17,18 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
 
 from modelwright import settings as settings_module
+from modelwright import wiring
 from modelwright.adapters.counters.mapped import FOLDER, MappedCounters
 from modelwright.adapters.counters.shared_quota import FILE as QUOTA_FILE
 from modelwright.adapters.counters.shared_quota import SharedQuota
@@ -45,6 +47,7 @@ from modelwright.processes.gateway_options import GatewayOptions, grants_of, req
 from modelwright.processes.listening import listen, spoken
 from modelwright.processes.loop_watch import LoopWatch
 from modelwright.processes.observing import dropped, observer_of, require_usable
+from modelwright.processes.signatures import checked
 from modelwright.processes.table_serving import TableServing
 from modelwright.record.writer import SegmentWriter
 from modelwright.serve.cache import ResponseCache
@@ -54,6 +57,9 @@ from modelwright.serve.residence import Budget
 from modelwright.serve.tally import OwnCounters
 from modelwright.serve.turn import Turn
 from modelwright.settings import Settings
+
+if TYPE_CHECKING:
+    from modelwright.interfaces.peers.server import PeerServer
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 1.0
@@ -90,9 +96,9 @@ class Gateway:
         self._watch = LoopWatch(self._go_on)
         self._cores = share(settings.workers if options.supervised else 1)
         wish, threads = parse_devices(settings.device), settings.threads or self._cores
-        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._loads = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="cold")
-        self._runs = ThreadPoolExecutor(max(self._cores, wish.most), thread_name_prefix="run")
+        self._loading = started_pool(1, "load")
+        self._loads = started_pool(LOADS_AT_ONCE, "cold")
+        self._runs = started_pool(max(self._cores, wish.most), "run")
         self._plane = Plane(
             self._sink,
             GraphRunners(
@@ -100,9 +106,11 @@ class Gateway:
                     instances=settings.native_instances,
                     memory_bytes=settings.native_memory_bytes,
                     isolation=settings.native_isolation,
+                    idle_share=settings.native_idle_share,
                     wish=wish,
                     device_memory_bytes=settings.device_memory_bytes,
                     kernels=settings.home / "kernels" if settings.kernels else None,
+                    place=wiring.place(settings),
                 )
             ),
             cache=ResponseCache(settings.cache_bytes, settings.cache_models) if settings.cache_bytes else None,
@@ -127,8 +135,10 @@ class Gateway:
             self._in_thread,
             supervised=options.supervised,
             successor=options.successor,
+            trusted_keys=settings.trusted_keys,
         )
         self._over_grpc: Any = None
+        self._peering: PeerServer | None = None
         self._stopping = False
 
     async def run(self) -> None:
@@ -177,11 +187,15 @@ class Gateway:
         await self._server.start(self._listener, self._tls)
         if self._options.grpc:
             self._over_grpc = await self._start_grpc()
+        if self._options.peer_listener >= 0:
+            self._peering = await self._start_peering()
 
     async def _end(self, stop: asyncio.Event, retire: asyncio.Event) -> None:
         """Answer what is open and accept no more."""
         seconds = self._settings.drain_seconds
-        ends = [self._over_grpc.stop(seconds)] if self._over_grpc is not None else []
+        ends = [each.stop(seconds) for each in (self._over_grpc, self._peering) if each is not None]
+        if not retire.is_set() and self._turn.elsewhere is not None:
+            self._turn.elsewhere.stop()
         if retire.is_set():
             ends.append(self._server.retire(min(seconds, RETIRE_SECONDS), stop))
         await asyncio.gather(*ends)
@@ -205,6 +219,7 @@ class Gateway:
             self._turn,
             self._server.admit,
             self._server.ready,
+            self._server.stopping,
             self._settings.log_required,
             tensors.decode_binary,
             tensors.encode_binary,
@@ -227,6 +242,21 @@ class Gateway:
         _logger.info("grpc", extra={"grpc": address})
         return server
 
+    async def _start_peering(self) -> PeerServer:
+        """Requests of sequences go to the gateway where they live."""
+        # lazy: most servers have one gateway
+        from modelwright.processes.peering import start
+
+        options, settings = self._options, self._settings
+        return await start(
+            self._turn,
+            options.peer_listener,
+            settings.home / "run",
+            settings.workers,
+            options.gateway_id,
+            log_required=settings.log_required,
+        )
+
     async def _serve_packages(self, ended: asyncio.Event) -> None:
         """Serve the packages, or the folder of packages, given on the command line, without a registry."""
         # lazy: a gateway of a registry reads blobs and needs no archive reader
@@ -237,7 +267,8 @@ class Gateway:
         if self._options.models is not None:
             await self._serve_folder(self._options.models, token, ended)
             return
-        packages = [open_path(path) for path in self._options.packages]
+        trusted = self._settings.trusted_keys
+        packages = [checked(trusted, open_path(path)) for path in self._options.packages]
         table = standalone_table(packages, token)
         by_digest = {package.digest: package for package in packages}
         self._server.commit(await self._in_thread(self._plane.prepare, table, by_digest.__getitem__))
@@ -252,7 +283,9 @@ class Gateway:
         from modelwright.processes.folder_serving import FolderServing
 
         woken = asyncio.Event()
-        serving = FolderServing(PackageFolder(root, grants_of(token), woken.set), self._server, self._in_thread, woken)
+        trusted = self._settings.trusted_keys
+        folder = PackageFolder(root, grants_of(token), woken.set, partial(checked, trusted) if trusted else None)
+        serving = FolderServing(folder, self._server, self._in_thread, woken)
         await serving.start()
         if token:
             _say(f"token {token}")
@@ -350,6 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--http", help="HOST:PORT to listen on")
     parser.add_argument("--grpc", help="HOST:PORT to listen on for gRPC")
     parser.add_argument("--fd", type=int, default=-1, help="descriptor of a bound socket, instead of --http")
+    parser.add_argument("--peer-fd", type=int, default=-1, help="descriptor of a socket for other gateways; with --fd")
     parser.add_argument("--parent", type=int, default=0, help="process to die with; with --fd")
     parser.add_argument("--id", default="g0", help="this gateway's id on the data directory")
     parser.add_argument("--successor", action="store_true", help="end unless the whole routing table can be served")
@@ -377,12 +411,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings.grpc,
             given.successor,
             given.models,
+            given.peer_fd,
         )
         return run_gateway(options, settings)
     except ModelwrightError as error:
         from modelwright.interfaces.cli.output import print_error  # lazy: a process that serves needs no terminal
 
         return print_error(error, as_json=False)
+
+
+def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads all run: later, when no more may be started, what is given to it is done all the same."""
+    pool, met = ThreadPoolExecutor(threads, thread_name_prefix=name), threading.Barrier(threads)
+    for begun in [pool.submit(met.wait) for _ in range(threads)]:
+        begun.result()
+    return pool
 
 
 def _make_home(home: Path) -> None:

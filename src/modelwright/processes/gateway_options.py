@@ -21,7 +21,8 @@ class GatewayOptions:
     """How to run. ``listener`` is a bound socket that the supervisor ``parent`` hands down; -1 = bind ``http``.
 
     ``insecure`` allows an address that other machines can reach, without TLS. A ``successor`` takes over from a gateway
-    that still serves: it ends rather than serve less than the whole table.
+    that still serves: it ends rather than serve less than the whole table. ``peer_listener`` is where other gateways of
+    the same server reach it; -1: there are none.
     """
 
     http: str
@@ -34,6 +35,7 @@ class GatewayOptions:
     grpc: str = ""
     successor: bool = False
     models: Path | None = None
+    peer_listener: int = -1
 
     @property
     def standalone(self) -> bool:

@@ -9,10 +9,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from modelwright.processes.child import RETIRE
+from modelwright.processes.spare import Spare
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 10.0
 CALM_SECONDS = 10.0
@@ -39,7 +40,8 @@ class Child:
 
     ``command(successor)`` is the command line of the next process; ``heard`` gets each line of its stdout; ``hopeless``
     says that no restart can help; ``gone`` is called after each process's end, ``died`` with the name where it is to be
-    started again. One that lived for ``calm_seconds`` starts again without waiting.
+    started again. One that lived for ``calm_seconds`` starts again without waiting. A ``spare`` takes the place of a
+    process that died, where one waits. ``handed`` are descriptors that it gets beside the socket's.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Child:
     gone: Callable[[], None] = field(default=lambda: None)
     died: Callable[[str], None] = field(default=lambda _name: None)
     calm_seconds: float = CALM_SECONDS
+    spare: Spare | None = None
+    handed: tuple[int, ...] = ()
     life: Life | None = None
     _lives: dict[Life, asyncio.Task[None]] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -73,6 +77,10 @@ class Child:
                 await asyncio.wait_for(stopping.wait(), backoff)
             backoff = min(LAST_BACKOFF, 2 * backoff) or FIRST_BACKOFF
         return 0
+
+    @property
+    def _descriptors(self) -> tuple[int, ...]:
+        return (self.listener.fileno(), *self.handed)
 
     async def replace(self) -> bool:
         """Start a successor on the same socket, and retire the process once it is ready.
@@ -120,22 +128,29 @@ class Child:
                 return status
 
     async def _start(self, *, successor: bool) -> Life:
+        command = self.command(successor)
+        waited = None if successor or self.spare is None else self.spare.take(command, self._descriptors)
+        process, readable = (waited.process, waited.stdout) if waited else await self._spawn(command)
+        _log.info("child.started", extra={"child": self.name, "pid": process.pid, "spare": waited is not None})
+        life = Life(process)
+        self._lives[life] = asyncio.create_task(self._attend(life, readable))
+        return life
+
+    async def _spawn(self, command: Sequence[str]) -> tuple[asyncio.subprocess.Process, int]:
+        """The process, and what it writes to."""
         # A pipe of our own: a grandchild that inherits it must not keep us from seeing that the child is gone.
         readable, writable = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.command(successor),
-                stdin=asyncio.subprocess.DEVNULL, stdout=writable, pass_fds=(self.listener.fileno(),),
+                *command,
+                stdin=asyncio.subprocess.DEVNULL, stdout=writable, pass_fds=self._descriptors,
             )  # fmt: skip
         except BaseException:
             os.close(readable)
             raise
         finally:
             os.close(writable)
-        _log.info("child.started", extra={"child": self.name, "pid": process.pid})
-        life = Life(process)
-        self._lives[life] = asyncio.create_task(self._attend(life, readable))
-        return life
+        return process, readable
 
     async def _attend(self, life: Life, readable: int) -> None:
         relay = asyncio.create_task(self._relay(life, readable))

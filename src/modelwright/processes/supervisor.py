@@ -29,6 +29,8 @@ from modelwright.processes.child import RETIRE_SECONDS
 from modelwright.processes.listening import listen, listen_together, reserve, spoken
 from modelwright.processes.logs import configure
 from modelwright.processes.observing import require_usable
+from modelwright.processes.peering import listen_for_peers
+from modelwright.processes.spare import GATEWAY, Spare
 from modelwright.processes.supervised import Child
 from modelwright.processes.tls import NAMES, add_options, options_of, server_context
 from modelwright.settings import MAX_WORKERS, Settings, load
@@ -90,6 +92,7 @@ class Supervisor:
         grpc: address of the data plane over gRPC, or empty.
         control: the control process's socket.
         say: gets the banner.
+        peers: one listening socket for each gateway, where the others reach it; none where it is alone.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Supervisor:
         grpc: str,
         control: socket.socket,
         say: Callable[[str], object],
+        peers: Sequence[socket.socket] = (),
     ) -> None:
         self._settings, self._http, self._grpc, self._control, self._say = settings, http, grpc, control, say
         self._run = settings.home / "run"
@@ -111,21 +115,32 @@ class Supervisor:
         self._addresses = {"http": spoken(http[0]), "control": spoken(control)}
         began = {"pid": os.getpid(), "started_at": time.time()}
         self._facts: dict[str, Any] = {**began, **self._addresses, "reloading": False, "reloads": 0, "reload_error": ""}
-        self.gateways = [self._gateway(f"g{number}", listener) for number, listener in enumerate(http)]
+        sockets = [one.fileno() for one in (*http, *peers)]
+        self._spare = Spare(sockets, grpc=bool(grpc)) if settings.spare else None
+        each = itertools.zip_longest(http, peers)
+        self.gateways = [self._gateway(f"g{number}", *pair) for number, pair in enumerate(each)]
         self.control = self._control_process()
 
-    def _gateway(self, name: str, listener: socket.socket) -> Child:
-        fixed = ["-m", "modelwright.processes.gateway", *self._common(), "--fd", str(listener.fileno())]
+    def _gateway(self, name: str, listener: socket.socket, peer: socket.socket | None) -> Child:
+        fixed = [*GATEWAY, *self._common(), "--fd", str(listener.fileno())]
         fixed += ["--grpc", self._grpc] if self._grpc else []
+        fixed += ["--peer-fd", str(peer.fileno())] if peer is not None else []
         fixed += ["--workers", str(self._settings.workers), "--device", self._settings.device]
 
         def command(successor: bool) -> list[str]:
             # An id for each process: one that drains lives beside its successor, and beside those of the next server.
             identity = f"{name}.{os.getpid()}.{next(self._born)}"
-            return [sys.executable, *fixed, "--id", identity, *(("--successor",) if successor else ())]
+            return [*fixed, "--id", identity, *(("--successor",) if successor else ())]
 
         return Child(
-            name, command, listener, self._settings.drain_seconds + RETIRE_SECONDS + 5, gone=self.tidy, died=self._died
+            name,
+            command,
+            listener,
+            self._settings.drain_seconds + RETIRE_SECONDS + 5,
+            gone=self.tidy,
+            died=self._died,
+            spare=self._spare,
+            handed=() if peer is None else (peer.fileno(),),
         )
 
     def _control_process(self) -> Child:
@@ -182,6 +197,8 @@ class Supervisor:
         self._note()  # from here on it may be told to reload
         tasks = [asyncio.create_task(child.keep_alive(stopping)) for child in (self.control, *self.gateways)]
         others = [asyncio.create_task(stopping.wait()), asyncio.create_task(self._reload(wanted))]
+        if self._spare is not None:
+            others.append(asyncio.create_task(self._spare.keep(self._settled)))
         await asyncio.wait([*others, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if stopping.is_set() and self._ready:
             self._say("  Stopping: open requests and the step under way are finished first.")
@@ -191,6 +208,11 @@ class Supervisor:
         await asyncio.gather(*(gateway.stop() for gateway in self.gateways))
         await self.control.stop()
         return max(await asyncio.gather(*tasks))
+
+    def _settled(self) -> bool:
+        """Whether every gateway serves."""
+        lives = [gateway.life for gateway in self.gateways]
+        return all(life is not None and not life.over and life.ready.is_set() for life in lives)
 
     def _hang_up(self, stopping: asyncio.Event, wanted: asyncio.Event) -> None:
         """SIGHUP asks for a reload, unless it tells that the terminal this began on is gone."""
@@ -202,6 +224,8 @@ class Supervisor:
         while await wanted.wait():
             wanted.clear()
             _log.info("reload.began")
+            if self._spare is not None:
+                self._spare.drop()
             self._note(reloading=True)
             try:
                 failed = await self._replace_all()
@@ -268,7 +292,8 @@ def run_supervisor(settings: Settings, *, insecure_bind: bool = False, say: Call
         grpc = ""
         if settings.grpc:  # the gateways listen there themselves
             grpc = spoken(open_sockets.enter_context(reserve(settings.grpc, name="grpc", insecure=anywhere)))
-        supervisor = Supervisor(settings, http, grpc, control, say)
+        peers = [open_sockets.enter_context(one) for one in listen_for_peers(run, settings.workers)]
+        supervisor = Supervisor(settings, http, grpc, control, say, peers)
         supervisor.tidy()
         try:
             return asyncio.run(supervisor.run())

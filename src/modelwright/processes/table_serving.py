@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from modelwright.core.errors import ModelwrightError, UnavailableError
 from modelwright.core.package import Package
 from modelwright.core.version import RoutingTable
 from modelwright.interfaces.http.server import DataPlane
+from modelwright.processes.signatures import checked_on_table
 from modelwright.serve.prepare import arms_of
 
 POLL_SECONDS = 0.05
@@ -37,6 +39,7 @@ class TableServing:
         in_thread: runs a function beside the traffic.
         supervised: a supervisor keeps the gateway: what cannot be served now is served by a later table.
         successor: another gateway still serves: nothing less than the whole table is taken.
+        trusted_keys: the setting of that name.
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class TableServing:
         *,
         supervised: bool,
         successor: bool,
+        trusted_keys: str = "",
     ) -> None:
         self._path, self._blobs = home / "run" / ROUTING_FILE, home / "blobs"
         self._gateway_id, self._server, self._plane = gateway_id, server, server.plane
         self._in_thread, self._supervised, self._successor = in_thread, supervised, successor
+        self._trusted_keys = trusted_keys
         self._address = ""
         self._seen = (0, 0)
 
@@ -121,7 +126,7 @@ class TableServing:
         error: dict[str, object] | None = None
         began = time.monotonic()
         try:
-            self._server.commit(await self._in_thread(self._plane.prepare, table, self._open_package))
+            self._server.commit(await self._in_thread(self._plane.prepare, table, partial(self._open_package, table)))
         except ModelwrightError as failure:
             if failure.code == "serve.over-budget" and self._plane.table is None and not self._supervised:
                 raise
@@ -156,7 +161,7 @@ class TableServing:
         good = {name: route for name, route in table.routes.items() if route.arms}
         try:
             prepared = await self._in_thread(
-                self._plane.prepare, replace(table, epoch=0, routes=good), self._open_package, drop
+                self._plane.prepare, replace(table, epoch=0, routes=good), partial(self._open_package, table), drop
             )
         except Exception as failure:
             _logger.exception("no model served", exc_info=failure)
@@ -166,8 +171,9 @@ class TableServing:
         if prepared.routes:
             self._server.commit(prepared)
 
-    def _open_package(self, digest: str) -> Package:
-        return package_codec.load(digest, LocalBlobs(self._blobs).get)
+    def _open_package(self, table: RoutingTable, digest: str) -> Package:
+        get = LocalBlobs(self._blobs).get
+        return checked_on_table(self._trusted_keys, table, package_codec.load(digest, get), get)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

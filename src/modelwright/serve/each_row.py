@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, ModelwrightError, TooLargeError
+from modelwright.core.prediction_id import new_prediction_id
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.load import Loaded
-from modelwright.serve.route import new_prediction_id
 
 MAX_ROWS = 10_000
 

@@ -30,6 +30,7 @@ RUN_SECONDS = 0.03
 QUANTUM_SECONDS = 0.01
 """What a caller may use before it is the next one's turn."""
 ROUNDING = 1e-9
+Done = Callable[[Answer | ModelwrightError], object]
 UNKNOWN_SECONDS = 1e-4  # a row of a model that has not run yet
 
 
@@ -58,7 +59,7 @@ class Ticket:
     call: PredictCall
     feeds: Feeds
     rows: int
-    done: Callable[[Answer | ModelwrightError], object]
+    done: Done
     layout: tuple[tuple[int, ...], ...] | None = None
     limit: float = math.inf
     actor: str = ""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
-
-from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError, ModelwrightError, NotFoundError
 from modelwright.core.package import Package
-from modelwright.core.prediction import ROWS_OF_REQUEST, PredictionRecord, Record, node_model
+from modelwright.core.prediction import Record
+from modelwright.core.prediction_id import new_prediction_id
 from modelwright.core.version import RoutingTable
 from modelwright.ports.counters import Counters
 from modelwright.ports.record import RecordSink
@@ -22,14 +19,16 @@ from modelwright.ports.trace import Trace, Traced
 from modelwright.serve.cache import ResponseCache
 from modelwright.serve.call import MAX_ID_LENGTH, Answer, PredictCall
 from modelwright.serve.drive import RUN_SECONDS, Driver, Offload
-from modelwright.serve.lane import Ticket
+from modelwright.serve.fitting import ticket_of
+from modelwright.serve.lane import Done, Ticket
 from modelwright.serve.load import Loaded
 from modelwright.serve.loader import Loader
 from modelwright.serve.prepare import Preparation, Prepared, Without
+from modelwright.serve.recording import Recording
 from modelwright.serve.residence import NO_BUDGET, Aside, Budget, Residence
 from modelwright.serve.reuse import Reuse
-from modelwright.serve.route import LiveArm, LiveRoute, new_prediction_id
-from modelwright.serve.sequences import IDLE_SECONDS, MOST, Sequences
+from modelwright.serve.route import LiveArm, LiveRoute
+from modelwright.serve.sequences import IDLE_SECONDS, MOST, Sequences, no_chunks
 from modelwright.serve.streaming import Chunks, Listener, Streaming, Streams, Whole
 from modelwright.serve.tally import OwnCounters, Tally
 
@@ -37,9 +36,6 @@ QUEUE_SECONDS = 0.3
 SHADOW_SECONDS = 5.0
 UNAVAILABLE = "UNAVAILABLE"
 _SHADOW = "\0shadow"  # no caller's name: what waits for shadows has a queue of its own
-
-Feeds = Mapping[str, NDArray[Any]]
-Done = Callable[[Answer | ModelwrightError], object]
 
 
 class Plane:
@@ -81,6 +77,7 @@ class Plane:
     ) -> None:
         self.tally = Tally(counters or OwnCounters())
         self._sink = sink
+        self._recording = Recording(sink, self.tally)
         self._driver = Driver(
             self._finish,
             self.tally,
@@ -95,7 +92,7 @@ class Plane:
             self._driver, self.tally, most=max_sequences, idle_seconds=sequence_idle_seconds, run_seconds=run_seconds
         )
         self._driver.freed = self._sequences.go_on
-        self._streams = Streams(self._record_stream, self.tally, self._as_champion, chunk_seconds=run_seconds)
+        self._streams = Streams(self._recording.stream, self.tally, self._as_champion, chunk_seconds=run_seconds)
         loader = Loader(runners, threads=budget.threads, cores=budget.cores)
         self.residence = Residence(loader, self._driver, self.tally, budget=budget, aside=aside)
         self._routes: dict[str, LiveRoute] = {}
@@ -181,14 +178,10 @@ class Plane:
         ticket = self._fitted(call, _nobody)
         if not ticket.arm.loaded.streams:
             whole = Whole()
-            whole.ticket = self.submit(call, partial(_in_one_chunk, listener))
+            whole.ticket = self.submit(call, partial(in_one_chunk, listener))
             return whole
         if call.sequence is not None and ticket.arm.loaded.sequences:
-            raise BadInputError(
-                "serve.bad-sequence",
-                "A request of a sequence cannot be answered in chunks.",
-                fix="Leave the sequence out, or ask for the whole answer.",
-            )
+            raise no_chunks()
         ticket.started = call.started
         chunks = self._streams.open(ticket, listener)
         self.residence.when_open(ticket.arm, lambda error: chunks.ended(error) if error else self._begin(chunks))
@@ -210,13 +203,13 @@ class Plane:
         else:
             arm = route.pinned(call.version) if call.version else route.pick(call.group or call.prediction_id)
         try:
-            ticket = _ticket(arm, call, done)
+            ticket = ticket_of(arm, call, done)
         except BadInputError as error:
             if arm.role != "canary" or call.group:
                 raise
             canary, arm = arm, route.champion
-            ticket = _ticket(arm, call, done)  # raises when it is the caller's mistake, not the canary's
-            self._record(canary, call, {}, {}, ticket.rows, 0.0, error.code)
+            ticket = ticket_of(arm, call, done)  # raises when it is the caller's mistake, not the canary's
+            self._recording.request(canary, call, {}, {}, ticket.rows, 0.0, error.code)
         return ticket
 
     def _arm_of_sequence(self, call: PredictCall, route: LiveRoute) -> LiveArm:
@@ -349,17 +342,17 @@ class Plane:
         if ticket.key and self._reuse is not None:
             self._reuse.settle(ticket, outcome, seconds)
         if isinstance(outcome, ModelwrightError):
-            self._record(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
+            self._recording.request(arm, call, sent, {}, ticket.rows, seconds, outcome.code)
             if "node" in outcome.details:
                 failed = Trace(str(outcome.details["node"]), ticket.rows, {}, seconds, outcome.code)
-                self._record_nodes(arm, call, (failed,))
+                self._recording.nodes(arm, call, (failed,))
             if arm.role != "canary" or not self._stand_in(ticket):
                 ticket.done(outcome)
             return
-        self._record(arm, call, sent, outcome, ticket.rows, seconds, "ok")
+        self._recording.request(arm, call, sent, outcome, ticket.rows, seconds, "ok")
         warnings = ticket.warnings
         if isinstance(outcome, Traced):
-            self._record_nodes(arm, call, outcome.traces)
+            self._recording.nodes(arm, call, outcome.traces)
             warnings += outcome.notes
         if call.outputs is not None:
             outcome = {name: outcome[name] for name in call.outputs}
@@ -390,79 +383,22 @@ class Plane:
         if route is None or ticket.call.group:
             return None
         try:
-            return _ticket(route.champion, ticket.call, ticket.done)
+            return ticket_of(route.champion, ticket.call, ticket.done)
         except BadInputError:
             return None
-
-    def _record_stream(self, ticket: Ticket, outputs: Feeds, seconds: float, status: str) -> None:
-        sent = ticket.feeds if ticket.sent is None else ticket.sent
-        self._record(ticket.arm, ticket.call, sent, outputs, ticket.rows, seconds, status)
 
     def _shadow(self, arm: LiveArm, call: PredictCall, answered: int) -> None:
         """Queue one request for a shadow; a failure is on record and fails nobody."""
         try:
-            ticket = _ticket(arm, call, _nobody)
+            ticket = ticket_of(arm, call, _nobody)
         except BadInputError as error:
-            self._record(arm, call, {}, {}, answered, 0.0, error.code)
+            self._recording.request(arm, call, {}, {}, answered, 0.0, error.code)
             return
         if self._driver.wait_seconds(arm.loaded, _SHADOW) > SHADOW_SECONDS:
             self.tally.refuse(call.model, "shadow")
             return
         ticket.actor, ticket.limit = _SHADOW, math.inf
         self._driver.put(ticket)
-
-    def _record(
-        self,
-        arm: LiveArm,
-        call: PredictCall,
-        feeds: Feeds,
-        outputs: Feeds,
-        rows: int,
-        duration: float,
-        status: str,
-    ) -> None:
-        self.tally.count(arm.model, arm.version, arm.role, status, rows)
-        event_time = call.received_at if call.event_time is None else call.event_time
-        self._sink.append(
-            PredictionRecord(
-                arm.model,
-                arm.version,
-                arm.role,
-                call.prediction_id,
-                event_time,
-                call.received_at,
-                duration,
-                call.actor,
-                status,
-                rows,
-                feeds if arm.loaded.check.batched else _by_row(feeds, rows),
-                _by_row(outputs, rows),
-            )
-        )
-
-    def _record_nodes(self, arm: LiveArm, call: PredictCall, traces: Sequence[Trace]) -> None:
-        """A record for each node of a graph, under the graph's name and its own."""
-        event_time = call.received_at if call.event_time is None else call.event_time
-        for trace in traces:
-            outputs = _by_row(trace.outputs, trace.count)
-            if trace.rows is not None:
-                outputs = {**outputs, ROWS_OF_REQUEST: trace.rows}
-            self._sink.append(
-                PredictionRecord(
-                    node_model(arm.model, trace.node),
-                    arm.version,
-                    "node",
-                    call.prediction_id,
-                    event_time,
-                    call.received_at,
-                    trace.duration,
-                    call.actor,
-                    trace.status,
-                    trace.count,
-                    {},
-                    outputs,
-                )
-            )
 
     def _close_idle(self) -> None:
         busy = []
@@ -478,47 +414,10 @@ def _nobody(_outcome: Answer | ModelwrightError) -> None:
     """Nobody waits for a shadow."""
 
 
-def _in_one_chunk(listener: Listener, outcome: Answer | ModelwrightError) -> None:
+def in_one_chunk(listener: Listener, outcome: Answer | ModelwrightError) -> None:
     """The answer of a model that gives no chunks."""
     if isinstance(outcome, ModelwrightError):
         listener.end(outcome)
         return
     listener.chunk(outcome)
     listener.end(None)
-
-
-def _ticket(arm: LiveArm, call: PredictCall, done: Done) -> Ticket:
-    """The call as this arm takes it.
-
-    Raises:
-        BadInputError: it does not fit the arm's signature, or its policy refuses a value.
-    """
-    arrived, loaded = time.perf_counter(), arm.loaded
-    for name in call.outputs or ():
-        if loaded.signature.output(name) is None:
-            raise BadInputError(
-                "serve.unknown-output",
-                f"Model {call.model!r} has no output {name[:100]!r}.",
-                fix=f"It gives {', '.join(spec.name for spec in loaded.signature.outputs)}.",
-            )
-    check, policy = loaded.check, loaded.policy
-    feeds, rows = check.check(call.inputs, call.nulls)
-    if policy.checks_finite and not call.finite:
-        policy.require_finite(feeds)
-    layout = check.layout(feeds)
-    if not policy.checks_values:
-        return Ticket(arm, call, feeds, rows, done, layout, call.limit, call.actor, arrived=arrived)
-    given, warnings = policy.judge(feeds)
-    return Ticket(arm, call, given, rows, done, layout, call.limit, call.actor, feeds, warnings, arrived=arrived)
-
-
-def _by_row(tensors: Feeds, rows: int) -> Feeds:
-    """Tensors whose first axis has ``rows`` entries, as a record wants them; without a row axis one is added."""
-    for tensor in tensors.values():
-        if tensor.shape[:1] != (rows,):
-            return {
-                name: t if t.shape[:1] == (rows,) else t.reshape(1, *t.shape)
-                for name, t in tensors.items()
-                if rows == 1 or t.shape[:1] == (rows,)
-            }
-    return tensors

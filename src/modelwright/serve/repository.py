@@ -42,8 +42,6 @@ class Source(Protocol):
 class Repository:
     """What the repository extension says and does, over every interface alike.
 
-    ``stopping`` says whether the server is about to end.
-
     Args:
         plane: what serves.
     """
@@ -51,15 +49,14 @@ class Repository:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self.source: Source | None = None
-        self.stopping: Callable[[], bool] = lambda: False
 
     @property
     def changeable(self) -> bool:
         """Whether models are loaded and unloaded over these calls."""
         return self.source is not None
 
-    def index(self, repository: str) -> list[Entry]:
-        """Every version, by model and version.
+    def index(self, repository: str, *, stopping: bool) -> list[Entry]:
+        """Every version, by model and version; none is ready where the server is about to end.
 
         Raises:
             NotFoundError: ``serve.unknown-repository``.
@@ -70,7 +67,7 @@ class Repository:
             for arm in route.by_version.values():
                 state, reason = self._plane.residence.state(arm.loaded)
                 more = told.get((arm.model, arm.version))
-                if self.stopping():
+                if stopping:
                     state, reason = "UNAVAILABLE", "the server is stopping"
                 elif more is not None:
                     reason = "; ".join(part for part in (reason, more.reason) if part)

@@ -138,10 +138,6 @@ class Residence:
         """Whether a load of this version is wanted or under way."""
         return loaded in self._loading or loaded in self._wanted
 
-    def forgive(self, digest: str) -> None:
-        """Try a version again at once: what it is made of has changed."""
-        self._failures.pop(digest, None)
-
     def state(self, loaded: Loaded) -> tuple[str, str]:
         """State and reason of a version, in the words of the repository extension."""
         if loaded.runner is not None:

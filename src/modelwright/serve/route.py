@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import random
-import time
 
 from modelwright.core.errors import NotFoundError
 from modelwright.core.version import Arm, Role, Route
 from modelwright.serve.load import Loaded
-
-_random = random.Random()  # noqa: S311 - ids must differ, not be secret; seeded by the system, and no system call per id
-
-_VARIANT, _LOW = 1 << 63, (1 << 62) - 1
 
 
 class LiveArm:
@@ -77,9 +71,3 @@ def hash_point(prediction_id: str) -> float:
     """The id's point in [0, 1): the first 53 bits of its SHA-1 (a spread, not a secret) over 2**53."""
     digest = hashlib.sha1(prediction_id.encode(errors="surrogatepass"), usedforsecurity=False).digest()
     return (int.from_bytes(digest[:8]) >> 11) / 2**53
-
-
-def new_prediction_id() -> str:
-    """A fresh id that sorts by time: UUID version 7 (RFC 9562, section 5.7) as 32 hex digits."""
-    bits = _random.getrandbits(74)
-    return f"{int(time.time() * 1000):012x}7{bits >> 62:03x}{bits & _LOW | _VARIANT:016x}"

@@ -286,7 +286,7 @@ def _unknown(call: PredictCall) -> BadInputError:
         "serve.unknown-sequence",
         f"Model {call.model!r} knows no such sequence here.",
         why="It was not begun, it has ended, or nobody asked about it for too long.",
-        fix="Begin it with sequence_start, and send its requests over one connection.",
+        fix="Begin it with sequence_start.",
     )
 
 
@@ -297,6 +297,15 @@ def sequence_lost(call: PredictCall) -> ConflictError:
         f"The sequence of model {call.model!r} is lost.",
         why="The process that kept its state has ended, or its version is not served any more.",
         fix="Begin it anew with sequence_start.",
+    )
+
+
+def no_chunks() -> BadInputError:
+    """Sequences and answers in chunks exclude each other."""
+    return BadInputError(
+        "serve.bad-sequence",
+        "A request of a sequence cannot be answered in chunks.",
+        fix="Leave the sequence out, or ask for the whole answer.",
     )
 
 

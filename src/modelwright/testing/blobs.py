@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from modelwright.core.content import Content, whole
 from modelwright.core.errors import NotFoundError
 from modelwright.ports.blobs import BlobStore
 from modelwright.testing.errors import error_code
@@ -18,10 +19,11 @@ class InMemoryBlobs:
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
 
-    def put(self, content: bytes) -> str:
+    def put(self, content: Content) -> str:
         """Store and return the digest."""
-        digest = hashlib.sha256(content).hexdigest()
-        self._blobs[digest] = bytes(content)
+        held = whole(content)
+        digest = hashlib.sha256(held).hexdigest()
+        self._blobs[digest] = held
         return digest
 
     def get(self, digest: str) -> bytes:

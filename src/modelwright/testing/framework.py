@@ -13,7 +13,7 @@ from modelwright.core.native import Isolation
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.describe import describe
-from modelwright.ports.framework import Conversion, Framework, Route
+from modelwright.ports.framework import NO_HINTS, Conversion, Framework, Hints, Route
 from modelwright.testing.errors import error_code
 
 
@@ -42,9 +42,11 @@ class LinearFramework:
         target: str = "",
         route: Route = "auto",
         isolation: Isolation = "strict",
+        hints: Hints = NO_HINTS,
     ) -> Conversion:
         """The weights as a conversion; raises BadInputError (``pack.no-examples``)."""
         assert isinstance(model, Weights)
+        hints.require_known(self.name)
         assert (route, isolation) != ("native", "off")
         if examples is None or len(examples) == 0:
             raise BadInputError("pack.no-examples", "There are no examples.", fix="Give examples.")

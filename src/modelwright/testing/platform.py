@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from modelwright.core.package import Manifest
 from modelwright.ports.channel import Channel
 from modelwright.ports.clock import Clock
 from modelwright.ports.framework import Framework
@@ -36,6 +37,7 @@ def in_memory_platform(
     frameworks: Sequence[Framework] = (),
     channels: Sequence[Channel] = (),
     policies: Mapping[str, ModelPolicy] | None = None,
+    signer: Callable[[Manifest], bytes] | None = None,
 ) -> Platform:
     """The fakes of all ports; what is given takes the place of a fake.
 
@@ -50,6 +52,7 @@ def in_memory_platform(
         frameworks: none where not given.
         channels: none where not given.
         policies: by model name; the defaults where not given.
+        signer: makes signatures; nothing is signed where not given.
     """
     time = clock or ManualClock()
     stores = InMemoryStores(time.now)
@@ -70,4 +73,6 @@ def in_memory_platform(
         trainer=trainer or FixedTrainer(lambda _recorded, _work: 0),
         channels=channels,
         policies=policies or {},
+        trust=stores.trust,
+        signer=signer,
     )

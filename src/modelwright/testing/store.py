@@ -25,6 +25,7 @@ from modelwright.core.registry import (
     unknown_model,
 )
 from modelwright.core.version import AliasMove, Lineage, Route, RoutingTable, TokenGrant, Version
+from modelwright.testing.trust import InMemoryTrust
 
 
 class InMemoryLedger:
@@ -156,6 +157,7 @@ class InMemoryRoutes:
         self._routes: dict[str, Route] = {}
         self._epoch = 0
         self.tokens = InMemoryTokens(ledger, self.next_epoch)
+        self.trust = InMemoryTrust(ledger, self.next_epoch)
 
     def next_epoch(self) -> int:
         """Count a change."""
@@ -182,7 +184,8 @@ class InMemoryRoutes:
     def table(self) -> RoutingTable:
         """Routes and live tokens under the current epoch."""
         with self._ledger.lock:
-            return RoutingTable(self._epoch, dict(sorted(self._routes.items())), tuple(self.tokens.grants()))
+            table = RoutingTable(self._epoch, dict(sorted(self._routes.items())), tuple(self.tokens.grants()))
+            return self.trust.on_table(table)
 
 
 class InMemoryTokens:
@@ -248,12 +251,15 @@ class InMemoryFindings:
         self._reports: dict[int, WatchReport] = {}
         self._orders: dict[str, Order] = {}
 
-    def add_report(self, report: WatchReport, *, act: Act) -> int:
-        """Keep a report and its ledger entry; returns its id."""
+    def add_report(self, report: WatchReport, *, act: Act, follows: float | None = None) -> int:
+        """Keep a report and its ledger entry; returns its id, 0 where it does not follow the newest one."""
         with self._ledger.lock:
             first = self._ledger.first("watch.report", report.model, act)
             if first is not None:
                 return first.sequence
+            newest = next(iter(self.reports(report.model, limit=1)), None)
+            if follows is not None and follows != (newest.ends if newest else 0.0):
+                return 0
             sequence = self._ledger.record("watch.report", report.model, act, report_evidence(report)).sequence
             self._reports[sequence] = report
             return sequence
@@ -280,13 +286,14 @@ class InMemoryFindings:
 
 
 class InMemoryStores:
-    """All five over one ledger: what ``open_database`` gives, without the database."""
+    """All six over one ledger: what ``open_database`` gives, without the database."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.ledger = InMemoryLedger(now)
         self.versions = InMemoryVersions(self.ledger)
         self.routes = InMemoryRoutes(self.ledger)
         self.tokens = self.routes.tokens
+        self.trust = self.routes.trust
         self.findings = InMemoryFindings(self.ledger)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from modelwright.core.access import Act, Actor
 from modelwright.core.finding import ColumnReport, Finding, Order, WatchReport, Window
 from modelwright.core.version import Arm, Route
 from modelwright.testing.errors import error_code
+from modelwright.testing.trust_conformance import TrustStoreConformance
 from modelwright.testing.version_conformance import ACT, DIGEST, OTHER, Stores, VersionStoreConformance, actions
 
 
@@ -221,6 +222,14 @@ class FindingStoreConformance:
         assert entry.evidence["findings"] == [{"kind": "drift", "subject": "dep_delay", "severity": "critical"}]
         assert entry.evidence["window"] == {"since": 1.0, "until": 2.5}
 
+    def test_a_report_that_follows_another_than_the_newest_is_not_kept(self, stores: Stores) -> None:
+        """Of two looks that began at the same place one counts; without ``follows`` anything is kept."""
+        assert stores.findings.add_report(self.report("first"), act=ACT, follows=0.0)
+        assert not stores.findings.add_report(self.report("again"), act=ACT, follows=0.0)
+        assert stores.findings.add_report(self.report("next"), act=ACT, follows=self.report().ends)
+        assert stores.findings.add_report(self.report("by hand"), act=ACT)
+        assert [report.says for report in stores.findings.reports("flight")] == ["by hand", "next", "first"]
+
     def test_an_order_is_kept_once(self, stores: Stores) -> None:
         """By its own key; the act that placed it may be repeated."""
         order = Order("flight", "finding", "drift", "2013-04-01T00:00:00Z", "flight-2013-04")
@@ -245,5 +254,6 @@ class StoreConformance(
     LedgerConformance,
     TokenStoreConformance,
     FindingStoreConformance,
+    TrustStoreConformance,
 ):
-    """All five."""
+    """All six."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from modelwright.core.access import Act
 from modelwright.core.version import Lineage
-from modelwright.ports.store import FindingStore, Ledger, RouteStore, TokenStore, VersionStore
+from modelwright.ports.store import FindingStore, Ledger, RouteStore, TokenStore, TrustStore, VersionStore
 from modelwright.testing.errors import error_code
 
 ACT = Act("ada", "because")
@@ -16,7 +16,7 @@ OTHER = "cd" * 32
 
 
 class Stores(Protocol):
-    """What the fixture ``stores`` gives: five ports over one ledger, all empty."""
+    """What the fixture ``stores`` gives: six ports over one ledger, all empty."""
 
     @property
     def versions(self) -> VersionStore:
@@ -41,6 +41,11 @@ class Stores(Protocol):
     @property
     def findings(self) -> FindingStore:
         """What watching said."""
+        ...
+
+    @property
+    def trust(self) -> TrustStore:
+        """Who signs."""
         ...
 
 

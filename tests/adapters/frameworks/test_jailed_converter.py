@@ -40,7 +40,7 @@ def hostile(tmp_path):
 
 
 def convert(path, seconds=60):
-    return convert_file(path, table(ROWS), target="t", timeout_seconds=seconds)
+    return convert_file(path, table(ROWS), family="sklearn", target="t", timeout_seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +218,8 @@ def test_tables_cross_without_pickle_and_keep_their_kinds(tmp_path):
             "at": np.array(["2026-01-01", "NaT", "1960-01-01", "2026-01-02"], dtype="datetime64[us]"),
         }
     )
-    exchange.write_table(tmp_path / "rows.npz", rows)
-    back = exchange.read_table(tmp_path / "rows.npz")
+    exchange.write_examples(tmp_path, rows, {})
+    back, _ = exchange.read_examples(tmp_path)
     assert back.names == rows.names
     for name in rows.names:
         assert back[name].dtype == rows[name].dtype

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import zscore
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestRegressor
@@ -17,7 +17,7 @@ from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, RadiusNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor, NearestCentroid, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -142,21 +142,29 @@ def test_a_regressor_of_one_plain_column_gives_its_values(tmp_path):
     np.testing.assert_allclose(made.outputs["prediction"].reshape(-1), model.predict(NUMBERS[["age"]].to_numpy()))
 
 
-@pytest.mark.parametrize(
-    ("model", "shape"),
-    [
-        (IsolationForest(n_estimators=3, random_state=0), (COUNT,)),
-        (KMeans(3, n_init=1, random_state=0), (COUNT,)),
-        (RandomForestRegressor(2, random_state=0), (COUNT, 2)),
-    ],
-    ids=["outliers", "clusters", "two targets"],
-)
-def test_what_predicts_neither_a_class_nor_one_value_gives_its_answer_and_claims_no_task(tmp_path, model, shape):
-    model.fit(NUMBERS, np.stack([VALUE, -VALUE], axis=1))
-    made = converted(tmp_path, model, NUMBERS)
+TWO = np.stack([VALUE, -VALUE], axis=1)
+TASKLESS = {
+    "outliers": (IsolationForest(n_estimators=3, random_state=0), ["label", "score"]),
+    "clusters": (KMeans(3, n_init=1, random_state=0), ["label", "distances"]),
+    "two targets": (RandomForestRegressor(2, random_state=0), ["prediction_0", "prediction_1"]),
+    "features": (StandardScaler(), ["transformed"]),
+}
+
+
+@pytest.mark.parametrize("name", TASKLESS)
+def test_what_predicts_neither_a_class_nor_one_value_gives_its_answers_by_name_and_claims_no_task(tmp_path, name):
+    model, outputs = TASKLESS[name]
+    made = converted(tmp_path, model.fit(NUMBERS, TWO), NUMBERS)
     assert made.signature.task == "none"
-    assert made.outputs["prediction"].shape == shape
-    np.testing.assert_array_equal(made.outputs["prediction"], model.predict(NUMBERS))
+    assert [spec.name for spec in made.signature.outputs] == outputs
+    assert list(made.outputs) == outputs
+    assert made.parity.adversarial.rows > 10
+    if "transformed" in outputs:
+        np.testing.assert_array_equal(made.outputs["transformed"], model.transform(NUMBERS))
+    elif "prediction_1" in outputs:
+        np.testing.assert_array_equal(made.outputs["prediction_1"].reshape(-1), model.predict(NUMBERS)[:, 1])
+    else:
+        np.testing.assert_array_equal(made.outputs["label"], model.predict(NUMBERS))
 
 
 def test_categories_that_trees_split_on_stay_categories(tmp_path):
@@ -224,11 +232,13 @@ def test_the_examples_must_be_there_and_be_ones_that_the_model_takes(tmp_path):
         assert caught.value.code == code
 
 
-def test_what_cannot_predict_is_no_model(tmp_path):
-    with pytest.raises(BadInputError) as caught:
-        converted(tmp_path, StandardScaler().fit(NUMBERS), NUMBERS)
-    assert caught.value.code == "pack.unsupported-model"
-    assert "predict" in caught.value.why
+def test_what_says_nothing_about_new_rows_is_no_model_and_names_the_nearest_that_is(tmp_path):
+    for model, way in ((DBSCAN(), "fit_predict"), (LocalOutlierFactor(), "novelty=True")):
+        with pytest.raises(BadInputError) as caught:
+            converted(tmp_path, model.fit(NUMBERS), NUMBERS)
+        assert caught.value.code == "pack.unsupported-model"
+        assert "predict" in caught.value.why
+        assert way in caught.value.fix
 
 
 def test_the_route_is_onnx_where_it_can_be_native_where_it_must_be_and_whatever_is_asked_for(tmp_path):

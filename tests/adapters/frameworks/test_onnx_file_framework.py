@@ -5,7 +5,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelwright.adapters.frameworks.onnx_file import OnnxFileFramework
-from modelwright.adapters.runners.sessions import CPU_ONLY, Sessions, open_session
 from modelwright.core.signature import DATATYPES
 from modelwright.features.tabular import table
 from modelwright.testing.errors import error_code
@@ -115,25 +114,3 @@ def test_what_is_no_graph_is_a_clear_error(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"not a graph")
     assert error_code(OnnxFileFramework().convert, tmp_path / "x.onnx", None) == "pack.unreadable-model"
     assert error_code(OnnxFileFramework().convert, tmp_path / "none.onnx", None) == "pack.missing-file"
-
-
-def test_a_tensor_kept_in_a_file_beside_the_graph_is_not_read(tmp_path, monkeypatch):
-    (tmp_path / "secret").write_bytes(b"0123456789abcdef")
-    outside = TensorProto(name="s", data_type=TensorProto.UINT8, dims=[16], data_location=TensorProto.EXTERNAL)
-    outside.external_data.add(key="location", value="secret")
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["s"], ["stolen"]), helper.make_node("Identity", ["x"], ["y"])],
-        "thief",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
-        [
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"]),
-            helper.make_tensor_value_info("stolen", TensorProto.UINT8, [16]),
-        ],
-        [outside],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    (tmp_path / "thief.onnx").write_bytes(model.SerializeToString())
-    monkeypatch.chdir(tmp_path)
-    assert error_code(OnnxFileFramework().convert, tmp_path / "thief.onnx", None) == "pack.unreadable-model"
-    sessions = Sessions(CPU_ONLY, memory_bytes=0, available=(), opener=open_session)
-    assert error_code(sessions.open, model.SerializeToString(), name="thief", threads=1) == "serve.graph-unusable"

@@ -292,14 +292,9 @@ def test_a_part_without_conversion_is_named(part, name, frame, late):
     assert name in caught.value.what
 
 
-def test_what_is_no_classifier_or_regressor_is_refused(frame):
-    for model in (StandardScaler().fit(frame[["label"]]), LogisticRegression, 3):
+def test_what_is_no_fitted_estimator_is_refused(frame):
+    for model in (LogisticRegression, 3):
         assert error_code(convert, model, frame) == "pack.unsupported-model"
-
-
-def test_two_outputs_are_refused(frame):
-    model = LinearRegression().fit(frame[["label"]], frame[["label", "hour"]])
-    assert error_code(convert, model, frame) == "pack.unsupported-model"
 
 
 def test_examples_that_do_not_fit_are_named(frame, late):

@@ -21,7 +21,6 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
-    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
     StackingClassifier,
@@ -74,7 +73,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from modelwright.adapters.frameworks.onnx_file import session
 from modelwright.adapters.frameworks.sklearn import SklearnFramework
-from modelwright.core.errors import BadInputError, RefusedError
+from modelwright.core.errors import RefusedError
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import table
 
@@ -410,14 +409,3 @@ def test_neighbours_weighed_by_distance_are_refused_on_rows_they_were_trained_on
         )
     assert caught.value.code == "pack.parity-failed"
     assert "weights='uniform'" in caught.value.fix
-
-
-def test_what_gives_no_answer_or_several_is_no_model_to_pack():
-    for model in (
-        IsolationForest(n_estimators=2).fit(PLAIN),
-        RandomForestRegressor(2).fit(PLAIN, PLAIN[["age", "spend"]]),
-    ):
-        with pytest.raises(BadInputError) as caught:
-            SklearnFramework().convert(model, table(PLAIN), route="onnx")
-        assert caught.value.code == "pack.unsupported-model"
-        assert caught.value.fix

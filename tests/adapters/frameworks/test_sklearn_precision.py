@@ -4,22 +4,25 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import BaggingClassifier, HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.ensemble import (
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from modelwright.adapters.frameworks.onnx_file import session
-from modelwright.adapters.frameworks.parity import Answers
 from modelwright.adapters.frameworks.sklearn import SklearnFramework
-from modelwright.adapters.frameworks.sklearn_probe import UNSEEN, probe, variations
-from modelwright.core.errors import RefusedError
-from modelwright.core.table import Table
+from modelwright.core.errors import BadInputError, RefusedError
 from modelwright.demo import flights
 from modelwright.features.columns import feeds
-from modelwright.features.describe import describe
 from modelwright.features.tabular import table
+from modelwright.ports.framework import Hints
 
 ROWS = 300
 
@@ -122,7 +125,8 @@ def test_flights_with_missing_carriers_are_refused_behind_ordinal_codes_and_pack
     assert "OneHotEncoder(handle_unknown='ignore')" in caught.value.fix
     made = convert(late(OneHotEncoder(handle_unknown="ignore", sparse_output=False), trained), held)
     assert made.parity.max_difference < 1e-6
-    assert "answered as the original answers them" in made.notes["probes"]
+    assert made.parity.adversarial.holds
+    assert made.parity.adversarial.rows > 30
 
 
 def test_codes_of_rare_categories_that_have_no_conversion_name_their_encoder(winter):
@@ -134,57 +138,53 @@ def test_codes_of_rare_categories_that_have_no_conversion_name_their_encoder(win
     assert "OneHotEncoder" in caught.value.fix
 
 
-def rows_with(column):
-    rows = Table({"n": np.array([1.0, np.nan, 3.0]), "w": column})
-    return rows, tuple(describe(name, [rows[name]], null_as="") for name in rows.names)
+@pytest.fixture(scope="module")
+def neighbours():
+    """Forty neighbouring 32-bit numbers, ten times each, with labels by the number; and 64-bit numbers around them."""
+    numbers = [np.float32(10.3)]
+    for _ in range(39):
+        numbers.append(np.nextafter(numbers[-1], np.float32(100)))
+    column = np.repeat(np.array(numbers, dtype=np.float32), 10).astype(np.float64)
+    label = np.repeat(np.random.default_rng(0).integers(0, 2, 40), 10)
+    near = np.concatenate([np.nextafter(column, 0), np.nextafter(column, 100), column + 2e-7, column + 4e-7])
+    return column[:, None], label, near[:, None]
 
 
-def test_rows_are_made_from_the_signature_one_change_at_a_time():
-    rows, features = rows_with(np.array(["a", None, "b"], dtype=object))
-    made = dict(variations(features, rows))
-    assert made["the first example alone"]["n"].tolist() == [1.0]
-    everything = made["everything missing that may be"]
-    assert np.isnan(everything["n"][0])
-    assert everything["w"][0] is None
-    assert made["w unseen"]["w"].tolist() == [UNSEEN]
-    assert made["w empty"]["w"].tolist() == [""]
-    assert [made[f"n {words}"]["n"][0] for words in ("lowest", "highest", "below its range", "above its range")] == [
-        *(1.0, 3.0),
-        *(-1.0, 5.0),
-    ]
-    assert all(len(row) == 1 for row in made.values())
+TREES = {
+    "tree": DecisionTreeClassifier(random_state=0),
+    "forest": RandomForestClassifier(3, random_state=0),
+    "boosted": GradientBoostingClassifier(n_estimators=5),
+    "histograms": HistGradientBoostingClassifier(max_iter=10, min_samples_leaf=5),
+    "histograms of values": HistGradientBoostingRegressor(max_iter=10, min_samples_leaf=5),
+}
 
 
-def test_whole_numbers_and_booleans_stay_what_they_are():
-    rows = Table({"n": np.array([1, 4]), "b": np.array([True, False])})
-    features = tuple(describe(name, [rows[name]]) for name in rows.names)
-    for _, row in variations(features, rows):
-        assert row["n"].dtype == np.int64
-        assert row["b"].dtype == bool
+@pytest.mark.parametrize("name", TREES)
+def test_trees_that_split_between_neighbouring_32_bit_numbers_answer_them_alike_with_32_and_64_bit_inputs(
+    name, neighbours
+):
+    rows, label, near = neighbours
+    model = TREES[name].fit(rows, label)
+    for inputs, asked in (("FP32", rows), ("FP64", near)):
+        made = SklearnFramework().convert(model, table(asked), route="onnx", hints=Hints({}, {"inputs": inputs}))
+        assert made.parity.numeric_type == inputs
+        assert made.parity.label_flips == 0
 
 
-def test_a_difference_on_such_a_row_is_told_and_refuses_nothing():
-    rows, features = rows_with(np.array(["a", None, "b"], dtype=object))
-
-    def original(row):
-        if any(value == UNSEEN for value in row["w"]):
-            raise ValueError(UNSEEN)
-        return Answers(values=np.nan_to_num(row["n"]))
-
-    def converted(row):
-        empty = row["w"] == ""
-        if len(row) == 1 and row["n"][0] == 5.0:
-            raise RuntimeError
-        return Answers(values=np.nan_to_num(row["n"]) + empty)
-
-    said = probe(features, rows, original, converted, 1e-4)
-    assert "1 more the original itself refuses" in said
-    assert "different: w empty (1)" in said
-    assert said.startswith("9 rows made from the signature: 8 answered")
-
-
-def test_the_conversion_tells_of_its_probes(fine):
+def test_a_package_of_64_bits_says_how_many_examples_and_which_columns_need_them(fine):
     rows, label = fine
-    made = convert(LogisticRegression().fit(rows, label), rows)
-    assert made.notes["probes"] == "9 rows made from the signature: 9 answered as the original answers them"
-    assert "rows made" in convert(LinearRegression().fit(rows[["wind"]], label), rows).notes["probes"]
+    made = convert(HistGradientBoostingClassifier(max_iter=10).fit(rows, label), rows)
+    assert (
+        "of 300 examples get another answer when rounded to 32 bits (load): the package takes 64-bit numbers"
+        in (made.notes["precision"])
+    )
+    assert "precision" not in convert(LogisticRegression().fit(rows, label), rows).notes
+
+
+def test_inputs_other_than_of_32_or_64_bits_cannot_be_asked_for(fine):
+    rows, label = fine
+    with pytest.raises(BadInputError) as caught:
+        SklearnFramework().convert(
+            LogisticRegression().fit(rows, label), table(rows), hints=Hints({}, {"inputs": "FP16"})
+        )
+    assert caught.value.code == "pack.bad-option"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelwright.adapters.runners.onnx import OnnxRunners
-from modelwright.adapters.runners.process import told_devices
+from modelwright.adapters.runners.process_loader import told_devices
 from modelwright.adapters.runners.sessions import open_session
 from modelwright.core import package_codec
 from modelwright.core.device import parse_devices

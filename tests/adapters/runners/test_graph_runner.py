@@ -14,6 +14,7 @@ from modelwright.core.graph import Case, Ensemble, Fallback, Node, Sequence, Sta
 from modelwright.core.package import Golden, Package
 from modelwright.core.package_codec import graph_json
 from modelwright.core.signature import Signature, TensorSpec
+from modelwright.serve.load import prove
 from modelwright.testing.errors import error_code
 from modelwright.testing.runner import FunctionRunners, RunnerConformance
 
@@ -60,6 +61,19 @@ class TestGraphRunner(RunnerConformance):
         plain = GraphRunners(OnnxRunners()).load(graph_package("mix", nodes, "mean")).run(tensors)
         golden = Golden(inputs, {name: value.tolist() for name, value in plain.items()}, 2)
         return graph_package("mix", nodes, "mean", golden=golden)
+
+
+def test_a_graph_that_answers_otherwise_than_its_golden_rows_is_not_served(graph_package, trio):
+    inputs = {"a": [[0.5], [-1.0]], "b": [[0.0], [2.0]]}
+    nodes = {**trio, "mean": _ensemble("one", "two", "three")}
+    runners = GraphRunners(OnnxRunners())
+    tensors = {name: np.array(value, np.float32) for name, value in inputs.items()}
+    plain = runners.load(graph_package("mix", nodes, "mean")).run(tensors)
+    right = {name: value.tolist() for name, value in plain.items()}
+    prove(graph_package("mix", nodes, "mean", golden=Golden(inputs, right, 2)), runners, threads=1).runner.close()
+    wrong = {name: (value + 1).tolist() for name, value in plain.items() if value.dtype.kind == "f"}
+    package = graph_package("mix", nodes, "mean", golden=Golden(inputs, {**right, **wrong}, 2))
+    assert error_code(prove, package, runners, threads=1) == "serve.golden-mismatch"
 
 
 def test_a_package_of_one_model_goes_to_the_loader_of_models(sum_package):

@@ -5,7 +5,7 @@ from contextlib import closing
 import cloudpickle
 import numpy as np
 
-from modelwright.adapters.runners.process import ProcessRunners
+from modelwright.adapters.runners.process_loader import ProcessRunners
 from modelwright.core import package_codec
 from modelwright.core.native import NATIVE_ROUTE, Native
 from modelwright.core.package import Description

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelwright.adapters.runners.process import ProcessRunner, ProcessRunners
+from modelwright.adapters.runners.process import ProcessRunner
+from modelwright.adapters.runners.process_loader import ProcessRunners
 from modelwright.adapters.runners.routed import RoutedRunners
 from modelwright.core.device import parse_devices
-from modelwright.core.errors import UnavailableError
+from modelwright.core.errors import RefusedError, UnavailableError
 from modelwright.core.package import Golden
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.testing.errors import error_code
@@ -216,8 +217,15 @@ def test_the_process_outlives_the_thread_that_asked_for_it(code_package):
 
 
 def test_the_operator_s_isolation_holds_where_the_package_asks_for_less(code_package):
-    with loaded(code_package(SUM, isolation="off")) as runner:
-        assert runner.level in ("standard", "strict")
+    with loaded(code_package(SUM, isolation="standard"), isolation="strict") as runner:
+        assert runner.level == "strict"
+
+
+def test_a_package_that_asks_for_no_jail_runs_only_where_the_operator_allows_it(code_package):
+    with pytest.raises(RefusedError) as caught, loaded(code_package(SUM, isolation="off")):
+        pass
+    assert caught.value.code == "serve.isolation-off"
+    assert "MODELWRIGHT_NATIVE_ISOLATION=off" in caught.value.fix
     with loaded(code_package(SUM, isolation="off"), isolation="off") as runner:
         assert runner.level == "none"
 

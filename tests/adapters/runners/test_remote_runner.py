@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from modelwright.adapters.runners.process import ProcessRunners
+from modelwright.adapters.runners.process_loader import ProcessRunners
 from modelwright.core.package import Golden
 from modelwright.processes.loop_watch import LoopWatch
 from modelwright.testing.remote import SteppedRemote

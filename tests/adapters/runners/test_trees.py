@@ -21,7 +21,8 @@ from modelwright.adapters.runners.sessions import CPU_ONLY, Sessions, open_sessi
 from modelwright.adapters.runners.trees import kernel
 from modelwright.adapters.runners.trees.ensemble import read, write
 from modelwright.adapters.runners.trees.extract import UnknownFormError, extract
-from modelwright.adapters.runners.trees.runner import TreeRunner, proof_rows, with_kernel
+from modelwright.adapters.runners.trees.proof import proof_rows
+from modelwright.adapters.runners.trees.runner import TreeRunner, with_kernel
 from modelwright.core import package_codec
 from modelwright.core.package import Description, Golden
 from modelwright.core.signature import Signature, TensorSpec

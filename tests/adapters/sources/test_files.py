@@ -148,3 +148,13 @@ def test_an_unwritable_place_is_an_error_in_words_and_leaves_nothing(tmp_path):
         SOURCE.write(Table({"x": np.arange(3)}), tmp_path / "a.xlsx")
     assert caught.value.code == "source.unknown-format"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("yes", "no"), ("Yes", "No"), ("t", "f"), ("T", "f")])
+def test_words_of_a_csv_are_text_and_not_booleans(tmp_path, words):
+    first, second = words
+    path = tmp_path / "rows.csv"
+    path.write_text(f"x,the 'y',plain\n1,{first},TRUE\n2,{second},false\n3,,true\n")
+    table = FileSource().read(path)
+    assert table["the 'y'"].tolist() == [first, second, None]
+    assert table["plain"].tolist() == [True, False, True]

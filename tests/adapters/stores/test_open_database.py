@@ -65,11 +65,27 @@ def test_tokens_of_the_first_schema_are_good_for_any_rate_after_the_migration(ho
         token = database.tokens.issue("old", "viewer", act=ACT)
     with contextlib.closing(sqlite3.connect(home / "modelwright.db")) as connection:
         connection.execute("ALTER TABLE mw_tokens DROP COLUMN rate")
+        connection.execute("DROP TABLE mw_signatures")
+        connection.execute("DROP TABLE mw_trusted_keys")
         connection.execute("UPDATE mw_schema SET version_num = '0001'")
         connection.commit()
     with opened(home) as database:
         assert database.tokens.actor(token) == Actor("old", "viewer")
         assert database.tokens.grants()[0].rate == 0.0
+
+
+def test_a_registry_of_before_signatures_trusts_nobody_and_has_what_it_had(home):
+    with opened(home) as database:
+        version = database.versions.register("flight", "ab" * 32, lineage=Lineage("d"), verdict={"a": 1}, act=ACT)
+    with contextlib.closing(sqlite3.connect(home / "modelwright.db")) as connection:
+        connection.execute("DROP TABLE mw_signatures")
+        connection.execute("DROP TABLE mw_trusted_keys")
+        connection.execute("UPDATE mw_schema SET version_num = '0002'")
+        connection.commit()
+    with opened(home) as database:
+        assert database.versions.version("flight", "1") == version
+        assert list(database.trust.keys()) == []
+        assert list(database.trust.bundles("ab" * 32)) == []
 
 
 def test_the_revision_named_in_the_code_is_the_newest_migration():

@@ -3,6 +3,7 @@ import os
 import stat
 import struct
 import zipfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -258,3 +259,37 @@ def test_bytes_that_are_no_zip_are_a_modelwright_error(content):
 def test_the_standard_library_can_read_what_we_write(saved):
     with zipfile.ZipFile(io.BytesIO(saved.read_bytes())) as archive:
         assert archive.testzip() is None
+
+
+def signed(package, bundle=b"{}"):
+    return replace(package, bundle=bundle)
+
+
+def test_a_signature_lies_beside_the_manifest_and_changes_no_identity(package, tmp_path):
+    for write, path in ((write_zip, tmp_path / "s.mw"), (write_directory, tmp_path / "s")):
+        write(signed(package), path)
+        again = open_path(path)
+        assert (again.bundle, again.digest) == (b"{}", package.digest)
+        assert "model.sig" not in again.manifest.files
+
+
+def test_no_package_lists_a_signature_as_one_of_its_files():
+    assert error_code(lambda: small(**{"model.sig": b"{}"})) == "package.malformed"
+
+
+@pytest.mark.parametrize("name", ["evil.so", "extra/evil.so", "manifest.json.bak"])
+def test_a_signed_zip_with_a_file_that_is_not_listed_is_refused_and_an_unsigned_one_reads_past_it(name, tmp_path):
+    path = craft(tmp_path / "a.mw", [(name, b"x"), ("model.sig", b"{}")])
+    assert error_code(lambda: open_path(path)) == "package.unlisted-file"
+    assert open_path(craft(tmp_path / "b.mw", [(name, b"x")])).bundle is None
+
+
+def test_a_signature_that_is_a_link_or_too_large_is_refused(package, tmp_path):
+    root = tmp_path / "s"
+    write_directory(package, root)
+    (root / "model.sig").symlink_to("/etc/hostname")
+    assert error_code(lambda: open_path(root)) in {"package.unreadable", "package.unsafe-entry"}
+    (root / "model.sig").unlink()
+    with (root / "model.sig").open("wb") as file:
+        file.truncate(package_readers.MAX_MANIFEST_BYTES + 1)
+    assert error_code(lambda: open_path(root)) == "package.too-large"

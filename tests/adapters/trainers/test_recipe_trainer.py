@@ -72,7 +72,7 @@ class TestRecipeTrainer(TrainerConformance):
             "    time.sleep(60)",
         )
         with pytest.raises(DeadlineError) as caught:
-            trainer.train(recipe_in(tmp_path, text, timeout_seconds=3), recorded=None, work=tmp_path / "work")
+            trainer.train(recipe_in(tmp_path, text, timeout_seconds=8), recorded=None, work=tmp_path / "work")
         assert caught.value.code == "retrain.recipe-timeout"
         for pid in (tmp_path / "pids.txt").read_text().split():
             deadline = time.monotonic() + 10

@@ -214,3 +214,55 @@ def test_burying_leaves_the_living_alone(tmp_path):
     with executors.alone():
         executors.bury()
     assert {path.stem for path in tmp_path.glob("*.lock")} == {"recovery", alive}
+
+
+LEAVING = textwrap.dedent(
+    """
+    import os, signal, sys, threading, time
+    from pathlib import Path
+    from modelwright.adapters.workflows.dbos import DbosWorkflow
+
+    home, closed = Path(sys.argv[1]), threading.Event()
+
+    def slow(platform, steps, arguments):
+        def step():
+            os.kill(os.getpid(), signal.SIGINT)
+            closed.wait(3)
+            return "done"
+        return {"step": steps.do("step", step)}
+
+    url = f"sqlite:///{home / 'modelwright.db'}"
+    workflow = DbosWorkflow(url, home=home, platform=None, stories={"slow": slow}, role="cli")
+    try:
+        workflow.run("slow", {}, key="one")
+    except KeyboardInterrupt:
+        workflow.close()
+        closed.set()
+    """
+)
+
+
+STATE = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from modelwright.adapters.workflows.dbos import DbosWorkflow
+
+    home = Path(sys.argv[1])
+    url = f"sqlite:///{home / 'modelwright.db'}"
+    workflow = DbosWorkflow(url, home=home, platform=None, stories={}, role="cli")
+    print(workflow.state("one").status)
+    workflow.close()
+    """
+)
+
+
+def test_leaving_while_a_step_runs_is_no_error_and_the_story_stays_pending(tmp_path):
+    def said(program):
+        child = [sys.executable, "-c", program, str(tmp_path)]
+        done = subprocess.run(child, capture_output=True, text=True, timeout=90, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert said(LEAVING) == ""
+    assert said(STATE) == "pending\n"

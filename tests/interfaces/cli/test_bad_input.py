@@ -13,6 +13,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import modelwright as mw
+from modelwright.adapters.stores.package_files import open_path
 from modelwright.interfaces.cli import main
 from modelwright.interfaces.cli.output import clock_time, counted, shown
 
@@ -127,8 +128,8 @@ def test_a_model_file_that_is_none_is_refused_and_its_code_does_nothing(folder, 
 
 
 def test_a_damaged_package_is_damaged_data(folder, package, capsys):
-    content = bytearray(package.read_bytes())
-    content[len(content) // 2] ^= 255
+    content, graph = bytearray(package.read_bytes()), open_path(package).read("model.onnx")
+    content[content.index(graph) + len(graph) // 2] ^= 255
     Path("bad.mw").write_bytes(content)
     for words in (["inspect", "bad.mw"], ["predict", "bad.mw", "rows.csv"]):
         assert main(words) == 6

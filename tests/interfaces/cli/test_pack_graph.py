@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import modelwright as mw
 from modelwright import wiring
 from modelwright.adapters.stores.package_files import open_path, write_zip
 from modelwright.core import package_codec
 from modelwright.core.access import Act
+from modelwright.core.graph import GraphError
 from modelwright.core.version import Lineage
 from modelwright.interfaces.cli import main
 from modelwright.interfaces.cli.app import cli
@@ -58,6 +60,49 @@ def test_a_graph_is_packed_with_the_registered_version_inspected_and_asked(home)
     assert code == 0
     np.testing.assert_allclose(json.loads(said)["probabilities.1"], [1 / (1 + np.exp(-0.75))], rtol=1e-6)
     assert open_path(home / "mix.mw").signature.target == "late"
+
+
+PROJECT = """
+models: {mix: {margin: 0.5}}
+graphs:
+  mix:
+    nodes: {one: {package: one.mw}, two: {model: two@champion}, both: {ensemble: [one, two], weights: [1, 3]}}
+  alone: {nodes: {one: {package: one.mw}}}
+"""
+
+
+def test_a_graph_of_the_project_file_is_packed_and_released_by_its_name(home):
+    (home / "modelwright.yaml").write_text(PROJECT)
+    code, said = _run("pack", "modelwright.yaml", "--name", "mix", "--json")
+    assert code == 0, said
+    assert list(json.loads(said)["graph"]["nodes"]) == ["both", "one", "two"]
+    code, said = _run("pack", "modelwright.yaml", "--name", "other", "--graph", "alone", "--json")
+    assert code == 0, said
+    assert list(json.loads(said)["graph"]["nodes"]) == ["one"]
+    told = ("--name", "mix", "--data", "rows.csv", "--target", "late", "--json")
+    code, said = _run("release", "modelwright.yaml", *told)
+    assert json.loads(said)["verdict"] is not None, said
+
+
+def test_a_graph_that_the_project_file_does_not_declare_is_named_with_what_it_does(home, capsys):
+    (home / "modelwright.yaml").write_text(PROJECT)
+    assert main(["pack", "modelwright.yaml", "--name", "mixx", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "graph.unknown"
+    assert "mix" in error["fix"]
+
+
+def test_packed_models_become_a_graph_in_python(home):
+    one, two = mw.open_package("one.mw"), mw.pack_graph("mix.graph.yaml", name="two")
+    nodes = {"one": one, "again": {"package": "one.mw"}, "two": {"package": two}}
+    nodes["both"] = {"ensemble": ["one", "two", "again"]}
+    made = mw.pack_graph(nodes, name="mix")
+    assert made.package.graph.nodes["one"].model.digest == one.digest == made.package.graph.nodes["again"].model.digest
+    assert made.package.graph.nodes["two"].model.digest == two.digest
+    (home / "modelwright.yaml").write_text(PROJECT)
+    assert mw.pack_graph("modelwright.yaml", name="alone").package.graph.answer == "one"
+    with pytest.raises(GraphError, match="Node 'one' is of type int"):
+        mw.pack_graph({"one": 1}, name="mix")
 
 
 def test_a_graph_of_files_needs_no_registry(home, monkeypatch):

@@ -156,6 +156,17 @@ def test_an_idempotency_key_of_strange_characters_is_refused(client: TestClient,
     assert answer.json()["error"]["code"] == "control.bad-key"
 
 
+def test_a_version_says_what_its_signature_is_worth(client: TestClient, platform: Platform) -> None:
+    def signed() -> str:
+        return client.get("/api/models/flight-delay/versions/1").json()["signed"]["state"]
+
+    assert signed() == "unsigned"
+    digest = platform.versions.version("flight-delay", "1").digest
+    bundle = platform.blobs.put(b"no signature")
+    platform.trust.attach("flight-delay", digest, bundle, key_id="", act=Act("ann"))
+    assert signed() == "invalid"
+
+
 def test_an_unknown_model_is_not_found_and_starts_nothing(client: TestClient, workflow: InlineWorkflow) -> None:
     for path in ("", "/versions", "/history", "/reports"):
         assert client.get(f"/api/models/nobody{path}").status_code == 404
@@ -199,7 +210,7 @@ def test_a_renewal_is_ordered_in_the_name_of_whose_token_it_is(
     headers = {"authorization": f"Bearer {tokens['deployer']}"}
     assert client.post("/api/models/flight-delay/renew?wait=true", json=body, headers=headers).status_code == 200
     workflow.close()
-    assert seen == [{**body, "model": "flight-delay", "actor": "deployer", "until": 1364788800.0}]
+    assert seen == [{**body, "model": "flight-delay", "actor": "deployer", "role": "deployer", "until": 1364788800.0}]
 
 
 def test_the_ledger_is_paged_and_verified(client: TestClient) -> None:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import modelwright as mw
 from modelwright.core import package_codec as codec
+from modelwright.core.errors import BadInputError
 from modelwright.features.tabular import table
 from modelwright.testing.errors import error_code
 
@@ -137,6 +138,15 @@ def test_an_onnx_file_packs_as_it_is(tmp_path):
     answers = packed.predict({"text": [["ä"]], "whole": [1, 2]})
     assert answers["same"].tolist() == [["ä"]]
     assert answers["also"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("name", "way"), [("m.pmml", "export the model as .onnx"), ("m.safetensors", "config.json")])
+def test_a_file_that_nobody_takes_is_refused_with_the_nearest_way(tmp_path, name, way):
+    (tmp_path / name).write_text("<PMML/>")
+    with pytest.raises(BadInputError) as refused:
+        mw.pack(tmp_path / name, name="m")
+    assert refused.value.code == "pack.no-framework"
+    assert way in refused.value.fix
 
 
 def test_bad_input_is_named_before_any_work(model, flights, tmp_path):

@@ -111,6 +111,7 @@ class Inside:
             turn=self._turn,
             admit=self._admit,
             ready=lambda *_: True,
+            stopping=lambda: False,
             log_required=True,
             decode_raw=tensors.decode_binary,
             encode_raw=tensors.encode_binary,

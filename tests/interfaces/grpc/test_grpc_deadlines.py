@@ -71,6 +71,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_is_not_run(packaged):
             turn,
             lambda *_, **__: Actor("tester", "admin"),
             lambda: True,
+            lambda: False,
             False,
             tensors.decode_binary,
             tensors.encode_binary,

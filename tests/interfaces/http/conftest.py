@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import json
@@ -101,7 +102,8 @@ class Served:
 
     def stop(self):
         if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # closed meanwhile: the server was about to end by itself
+                self.loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
     def request(self, method, path, body=None, headers=None, token=None):

@@ -132,7 +132,7 @@ def test_row_6_every_error_has_the_one_shape(serve, sum_package):
 
 def test_row_6_an_exception_of_ours_is_an_error_of_the_one_shape_too(serve, sum_package, monkeypatch):
     server = serve(sum_package())
-    server.plane.tally.count = None
+    server.plane._recording._count = None
     answer = server.infer("total", ("X", "FP32", [1, 3], [1, 2, 3]))
     assert is_error(answer, 500)
     assert "NoneType" not in answer.body["error"]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 
+from modelwright.core.lock import normal_name
+from modelwright.native.installed import pin_of
+
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_SEPARATORS = re.compile(r"[-_.]+")
 
 
 def environment(modules: Iterable[str]) -> tuple[dict[str, str], ...]:
     """``name``, ``version`` and ``record_sha256`` of the distributions behind the modules and of their requirements.
 
     Requirements are followed through Requires-Dist as far as they are installed; those of extras are not. The digest
-    is of the distribution's RECORD (which lists the digest of each installed file), empty where there is none.
+    is of the distribution's RECORD (which lists the digest of each installed file), empty where there is none;
+    ``wheel_sha256`` is there where the installer recorded it.
     """
     owners = packages_distributions()
     waiting = {name for module in modules for name in owners.get(module.partition(".")[0], ())}
@@ -31,23 +33,10 @@ def environment(modules: Iterable[str]) -> tuple[dict[str, str], ...]:
             continue  # required on another platform only
         found[key] = installed
         waiting |= {required for line in installed.requires or () if (required := _required(line))}
-    return tuple(
-        {"name": key, "version": installed.version, "record_sha256": _record_digest(installed)}
-        for key, installed in sorted(found.items())
-    )
-
-
-def normal_name(name: str) -> str:
-    """A distribution's name in its normal form (PEP 503)."""
-    return _SEPARATORS.sub("-", name).lower()
+    return tuple(pin_of(installed).to_row() for _, installed in sorted(found.items()))
 
 
 def _required(line: str) -> str:
     requirement, _, marker = line.partition(";")
     match = _REQUIREMENT.match(requirement)
     return match.group(1) if match and "extra" not in marker else ""
-
-
-def _record_digest(installed: Distribution) -> str:
-    record = installed.read_text("RECORD")
-    return hashlib.sha256(record.encode()).hexdigest() if record else ""

@@ -10,12 +10,14 @@ import os
 import stat
 import zipfile
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.core.content import Content, StoredFile, content_of, pieces
 from modelwright.core.errors import (
     BadInputError,
     CorruptError,
@@ -40,7 +42,8 @@ _ERRORS: dict[str, type[ModelwrightError]] = {
 }
 
 
-RESULTS = ("model.onnx", "inputs.npz", "outputs.npz", "result.json")
+_TENSORS = ("inputs", "outputs", "beyond_inputs", "beyond_outputs")
+RESULTS = ("model.onnx", "made.bin", *(f"{name}.npz" for name in _TENSORS), "result.json")
 """The files of a result. They are made and opened by us, and the converter gets their descriptors: it makes none."""
 
 
@@ -105,24 +108,33 @@ def _array(held: Any, index: int) -> NDArray[Any]:
     return words
 
 
-def write_table(path: Path, table: Table) -> None:
-    """A table, as a new file."""
-    with path.open("xb") as file:
-        write_arrays(file, table.columns)
+def write_examples(directory: Path, examples: Table | None, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Rows and tensors, as new files where there are any."""
+    for name, arrays in (("rows.npz", examples and examples.columns), ("tensors.npz", tensors)):
+        if arrays:
+            with (directory / name).open("xb") as file:
+                write_arrays(file, arrays)
 
 
-def read_table(path: Path) -> Table:
-    """What :func:`write_table` wrote."""
-    return Table(read_arrays(path))
+def read_examples(directory: Path) -> tuple[Table | None, dict[str, NDArray[Any]]]:
+    """What :func:`write_examples` wrote."""
+    rows, tensors = directory / "rows.npz", directory / "tensors.npz"
+    return (
+        Table(read_arrays(rows)) if rows.is_file() else None,
+        read_arrays(tensors) if tensors.is_file() else {},
+    )
 
 
 def write_conversion(results: Mapping[str, int], conversion: Conversion) -> None:
-    """A conversion but its ``files``, into the descriptors of :data:`RESULTS`; ``result.json`` last."""
+    """A conversion, into the descriptors of :data:`RESULTS`; ``result.json`` last."""
     with os.fdopen(results["model.onnx"], "wb") as file:
-        file.write(conversion.onnx)
-    for name, arrays in (("inputs.npz", conversion.inputs), ("outputs.npz", conversion.outputs)):
-        with os.fdopen(results[name], "wb") as file:
-            write_arrays(file, arrays)
+        file.writelines(pieces(conversion.onnx))
+    with os.fdopen(results["made.bin"], "wb") as file:
+        for content in conversion.files.values():
+            file.writelines(pieces(content))
+    for name in _TENSORS:
+        with os.fdopen(results[f"{name}.npz"], "wb") as file:
+            write_arrays(file, getattr(conversion, name))
     record = {
         "signature": parse_json(signature_json(conversion.signature), "signature"),
         "parity": to_json(conversion.parity),
@@ -133,6 +145,7 @@ def write_conversion(results: Mapping[str, int], conversion: Conversion) -> None
         "notes": conversion.notes,
         "row_independent": conversion.row_independent,
         "native": to_json(conversion.native),
+        "made": {name: len(content) for name, content in conversion.files.items()},
     }
     _write_record(results, {"conversion": record})
 
@@ -163,12 +176,15 @@ def read_result(directory: Path) -> Conversion:
     if not isinstance(body, dict):
         raise malformed("result.json", "it holds neither a conversion nor an error")
     parity, native = body.get("parity"), body.get("native")
+    tensors = {name: read_arrays(directory / f"{name}.npz", max_bytes=MAX_RESULT_BYTES) for name in _TENSORS}
     return Conversion(
-        onnx=_read(directory / "model.onnx", MAX_BYTES),
+        onnx=_content(directory / "model.onnx", MAX_BYTES),
         signature=signature_from_json(canonical_json(body.get("signature"))),
         parity=None if parity is None else from_json(Parity, parity, "parity"),
-        inputs=read_arrays(directory / "inputs.npz", max_bytes=MAX_RESULT_BYTES),
-        outputs=read_arrays(directory / "outputs.npz", max_bytes=MAX_RESULT_BYTES),
+        inputs=tensors["inputs"],
+        outputs=tensors["outputs"],
+        beyond_inputs=tensors["beyond_inputs"],
+        beyond_outputs=tensors["beyond_outputs"],
         framework=from_json(str, body.get("framework"), "framework"),
         framework_version=from_json(str, body.get("framework_version"), "framework_version"),
         model_class=from_json(str, body.get("model_class"), "model_class"),
@@ -176,12 +192,36 @@ def read_result(directory: Path) -> Conversion:
         notes=from_json(dict[str, str], body.get("notes"), "notes"),
         row_independent=from_json(bool, body.get("row_independent"), "row_independent"),
         native=None if native is None else from_json(Native, native, "native"),
+        files=_made(directory / "made.bin", from_json(dict[str, int], body.get("made"), "made")),
     )
+
+
+def _made(path: Path, sizes: Mapping[str, int]) -> dict[str, Content]:
+    """Files that the converter made, one after the other in one; their names are judged where a package is made."""
+    content = _content(path, MAX_BYTES)
+    if min(sizes.values(), default=0) < 0 or sum(sizes.values()) != len(content):
+        raise malformed(path.name, "it is not as long as its files")
+    ends = list(accumulate(sizes.values()))
+    if isinstance(content, StoredFile):
+        return {
+            name: StoredFile(content.file, size, end - size)
+            for (name, size), end in zip(sizes.items(), ends, strict=True)
+        }
+    return {name: content[end - size : end] for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 def _read(path: Path, limit: int) -> bytes:
     with _regular(path) as file:
         content = file.read(limit + 1)
+    if len(content) > limit:
+        raise malformed(path.name, "it is too large")
+    return content
+
+
+def _content(path: Path, limit: int) -> Content:
+    """What was written; a large file as a copy, which a process that still holds it cannot change."""
+    with _regular(path) as file:
+        content = content_of(file, expected=os.fstat(file.fileno()).st_size, limit=limit)
     if len(content) > limit:
         raise malformed(path.name, "it is too large")
     return content

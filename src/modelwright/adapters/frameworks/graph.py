@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modelwright.adapters.frameworks.graph_file import Declared, Reference, graph_of, is_graph_file, read_graph
 from modelwright.core import package_codec as codec
+from modelwright.core.content import Content
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.graph import GRAPH_ROUTE, MEMBERS, Graph, GraphError, Member
 from modelwright.core.graph_wires import resolve
@@ -20,14 +21,14 @@ from modelwright.core.signature import Signature
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.describe import describe_all
-from modelwright.ports.framework import Conversion, Route
+from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 from modelwright.ports.runner import RunnerLoader
 
 MAX_BYTES = 2 * 2**30
 
 
 class GraphFramework:
-    """Packs ``*.graph.yaml`` files.
+    """Packs ``*.graph.yaml`` files, and the graphs of a project file (``modelwright.yaml#NAME``).
 
     Args:
         runners: loads the packed graph, to answer the examples.
@@ -57,6 +58,7 @@ class GraphFramework:
         target: str = "",
         route: Route = "auto",  # noqa: ARG002 - each model keeps the route that it was packed with
         isolation: Isolation = "strict",  # noqa: ARG002 - as above
+        hints: Hints = NO_HINTS,
     ) -> Conversion:
         """Fetch the models, fill in and check what feeds what, and answer the examples.
 
@@ -66,6 +68,7 @@ class GraphFramework:
             BadInputError: ``graph.*`` with the place in the file; examples that lack a column.
         """
         assert isinstance(model, Path)
+        hints.require_known(self.name)
         declared = read_graph(model)
         fetched = {name: self._fetch(name, one) for name, one in declared.references.items()}
         graph, signature = _resolved(declared, fetched)
@@ -107,7 +110,7 @@ class GraphFramework:
         return f"{reference.model} version {number}{alias}", package
 
     def _outputs(
-        self, graph: Graph, signature: Signature, files: Mapping[str, bytes], tensors: Mapping[str, NDArray[Any]]
+        self, graph: Graph, signature: Signature, files: Mapping[str, Content], tensors: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         """The graph's answers, by what will serve it."""
         described = Description("graph", GRAPH_ROUTE, "", "", GRAPH_ROUTE, "", "")
@@ -129,9 +132,9 @@ def _resolved(declared: Declared, fetched: Mapping[str, tuple[str, Package]]) ->
     return resolve(graph_of(declared, members, signatures), signatures)
 
 
-def _member_files(packages: Mapping[str, Package]) -> dict[str, bytes]:
+def _member_files(packages: Mapping[str, Package]) -> dict[str, Content]:
     """Every file of every package under its node's folder, with its manifest."""
-    files: dict[str, bytes] = {}
+    files: dict[str, Content] = {}
     total = 0
     for node, package in packages.items():
         folder = f"{MEMBERS}/{node}"
@@ -144,7 +147,7 @@ def _member_files(packages: Mapping[str, Package]) -> dict[str, bytes]:
                     f"The models of a graph hold at most {MAX_BYTES // 2**30} GiB",
                     place=f"nodes.{node}",
                 )
-            files[f"{folder}/{name}"] = package.read(name)
+            files[f"{folder}/{name}"] = package.content(name)
     return files
 
 
@@ -169,7 +172,7 @@ def _golden_inputs(graph: Graph, signature: Signature, packages: Mapping[str, Pa
             for spec in signature.inputs
             if spec.name == wire.tensor
         )
-        tensors = codec.golden_tensors(specs, golden.inputs)
+        tensors = codec.golden_tensors(specs, golden.examples.inputs)
         return {wire.tensor: tensors[key] for key, wire in own.items()}
     return {}
 

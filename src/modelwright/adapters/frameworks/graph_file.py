@@ -1,4 +1,4 @@
-"""``*.graph.yaml``: several models that answer as one.
+"""``*.graph.yaml``: several models that answer as one. ``graphs`` of ``modelwright.yaml`` holds the same by name.
 
 ```yaml
 answer: by-hour                    # the node that answers; may be left out where no other node uses it
@@ -48,6 +48,7 @@ from modelwright.core.graph import (
     Stack,
     Switch,
     Wire,
+    declared_in,
 )
 from modelwright.core.names import suggest
 from modelwright.core.signature import Signature
@@ -126,6 +127,7 @@ def read_graph(path: Path) -> Declared:
     """
     import yaml  # lazy: 20 ms
 
+    path, graph = declared_in(path)
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -135,12 +137,27 @@ def read_graph(path: Path) -> Declared:
             place=path.name,
             why=f"{' '.join(str(error).split())[:300]}.",
         ) from error
-    file = _convert("", body, _File)
+    file = _convert(f"graphs.{graph}", _section(path, body, graph), _File) if graph else _convert("", body, _File)
     nodes = {str(name): _convert(f"nodes.{name}", node, _Node) for name, node in file.nodes.items()}
     for name, node in nodes.items():
         _check_kind(name, node, file.nodes[name])
     references = {name: _reference(path, name, node) for name, node in nodes.items() if node.package or node.model}
     return Declared(file.answer or _unused(nodes), nodes, references)
+
+
+def _section(path: Path, body: object, graph: str) -> object:
+    """One graph of a project file."""
+    graphs = body.get("graphs") if isinstance(body, dict) else None
+    known = [str(name) for name in graphs] if isinstance(graphs, dict) else []
+    if graph not in known:
+        raise GraphError(
+            "graph.unknown",
+            f"{path.name} declares no graph {graph!r}",
+            place="graphs",
+            fix=suggest(graph, known) if known else "Write it there: graphs: {NAME: {nodes: {...}}}.",
+        )
+    assert isinstance(graphs, dict)
+    return next(declared for name, declared in graphs.items() if str(name) == graph)
 
 
 def graph_of(declared: Declared, members: Mapping[str, Member], signatures: Mapping[str, Signature]) -> Graph:
@@ -276,5 +293,5 @@ def _convert(place: str, body: object, kind: type[S]) -> S:
 
 
 def is_graph_file(path: Path) -> bool:
-    """True for ``*.graph.yaml`` and ``*.graph.yml``."""
-    return path.name.lower().endswith((".graph.yaml", ".graph.yml"))
+    """True for ``*.graph.yaml`` and ``*.graph.yml``, and for a graph of a project file (``modelwright.yaml#NAME``)."""
+    return path.name.lower().endswith((".graph.yaml", ".graph.yml")) or bool(declared_in(path)[1])

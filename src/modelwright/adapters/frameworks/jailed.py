@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelwright.adapters.frameworks import exchange
+from modelwright.core.content import content_at
 from modelwright.core.errors import BadInputError, CorruptError, DeadlineError, ModelwrightError, UnavailableError
 from modelwright.core.native import Isolation
 from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
-from modelwright.jail import environment
-from modelwright.ports.framework import Conversion, Route
+from modelwright.jail import apart, environment
+from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
 MEMORY_BYTES = 16 * 2**30
 FILE_BYTES = exchange.MAX_BYTES
@@ -33,6 +34,7 @@ def convert_file(
     path: Path,
     examples: Table | None,
     *,
+    family: str,
     target: str,
     timeout_seconds: float,
     memory_bytes: int = MEMORY_BYTES,
@@ -40,12 +42,14 @@ def convert_file(
     isolation: Isolation = "strict",
     why: str = "",
     beside: Mapping[str, Path] | None = None,
+    hints: Hints = NO_HINTS,
 ) -> Conversion:
-    """Convert a pickled model in a process that has no network, no privileges and nothing to read but the model.
+    """Convert a model's file in a process that has no network, no privileges and nothing to read but the model.
 
-    A model that runs as code is asked there about the examples, at the level of jail that it says it needs; its file,
-    and those ``beside`` it (name in the package to path), come back in ``files``, read and not opened. ``why`` is why
-    the route is ``native``.
+    ``family`` names who opens it (:mod:`modelwright.adapters.frameworks.families`). A model that runs as code is asked
+    there about the examples, at the level of jail that it says it needs; its file, and those ``beside`` it (name in the
+    package to path; the folder is readable then), come back in ``files``, read and not opened, unless the converter
+    made files of its own to serve it from. ``why`` is why the route is ``native``.
 
     Raises:
         BadInputError: ``pack.missing-file``, ``pack.unreadable-model`` and those of the conversion.
@@ -54,6 +58,9 @@ def convert_file(
         DeadlineError: ``pack.converter-timeout``.
     """
     request = {
+        "family": family,
+        "options": dict(hints.options),
+        "site": str(hints.site or ""),
         "name": path.name,
         "path": str(path.resolve()),
         "folder": beside is not None,
@@ -67,8 +74,7 @@ def convert_file(
         "scratch_bytes": SCRATCH_BYTES,
     }
     with _opened(path) as model, _workplace() as place:
-        if examples is not None:
-            exchange.write_table(place / "scratch" / "rows.npz", examples)
+        exchange.write_examples(place / "scratch", examples, hints.tensors)
         status = _run(place, model, request, timeout_seconds)
         if status != 0 or not (place / "result.json").stat().st_size:
             raise _crashed(path.name, status, place)
@@ -83,11 +89,13 @@ def convert_file(
 def _with_files(conversion: Conversion, path: Path, isolation: Isolation, beside: Mapping[str, Path]) -> Conversion:
     if conversion.native is None:
         return conversion
+    if conversion.files:
+        return replace(conversion, native=replace(conversion.native, isolation=isolation))
     files = {conversion.native.file: path, **beside}
     return replace(
         conversion,
         native=replace(conversion.native, isolation=isolation),
-        files={name: held.read_bytes() for name, held in files.items()},
+        files={name: content_at(held) for name, held in files.items()},
     )
 
 
@@ -147,7 +155,7 @@ def _run(place: Path, model: int, request: dict[str, object], timeout_seconds: f
         (scratch / "request.json").write_bytes(asked)
         with (place / "output.txt").open("xb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-B", "-m", "modelwright.adapters.frameworks.converter", str(scratch)],
+                _command(scratch, apart_from_ours=bool(request["site"])),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -160,6 +168,12 @@ def _run(place: Path, model: int, request: dict[str, object], timeout_seconds: f
         for descriptor in results.values():
             os.close(descriptor)
     return _wait(process, str(request["name"]), timeout_seconds)
+
+
+def _command(scratch: Path, *, apart_from_ours: bool) -> list[str]:
+    if apart_from_ours:
+        return apart.command("modelwright.adapters.frameworks.converter_apart", str(scratch))
+    return [sys.executable, "-I", "-B", "-m", "modelwright.adapters.frameworks.converter", str(scratch)]
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, timeout_seconds: float) -> int:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.adapters.frameworks.parity import certificate
+from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE
 from modelwright.adapters.frameworks.sklearn_rows import Typing
-from modelwright.core.errors import ModelwrightError, RefusedError
+from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError
 from modelwright.core.package import Parity
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 from modelwright.core.table import Table, missing
@@ -58,7 +60,34 @@ def output_specs(outputs: Outputs) -> tuple[TensorSpec, ...]:
     )
 
 
-def agreement(wanted: Outputs, found: Outputs, *, numeric_type: str) -> Parity:
+def meaning(own: Outputs, classes: object, target: str) -> dict[str, Any]:
+    """What the outputs mean, by their names: ``label``, ``probabilities`` [n, classes], ``prediction`` [n].
+
+    Raises:
+        BadInputError: ``pack.wrong-classes``.
+    """
+    scores, value = own.get(SCORES), own.get(VALUE)
+    names = tuple(str(name) for name in classes) if isinstance(classes, Sequence) else ()
+    if scores is not None and (scores.ndim != 2 or (names and scores.shape[1] != len(names))):
+        raise BadInputError(
+            "pack.wrong-classes",
+            f"The output {SCORES!r} has the shape {list(scores.shape)}; CLASSES names {len(names)}.",
+            fix="Return one column of probabilities for each class, in the order of CLASSES.",
+        )
+    if names and (LABEL in own or scores is not None):
+        return {
+            "task": "binary" if len(names) == 2 else "multiclass",
+            "classes": names,
+            "label_output": LABEL if LABEL in own else "",
+            "score_output": SCORES if scores is not None else "",
+            "target": target,
+        }
+    if value is not None and value.dtype.kind in "iuf" and value.size == len(value):
+        return {"task": "regression", "label_output": VALUE, "target": target}
+    return {"target": target}
+
+
+def agreement(wanted: Outputs, found: Outputs, *, numeric_type: str, tolerance: float = TOLERANCE) -> Parity:
     """The certificate over all rows: |v - w| / max(1, |v|) of a number with fractions; all else must be the same."""
     rows = len(next(iter(wanted.values())))
     differences, flips = np.zeros(rows), np.zeros(rows, dtype=bool)
@@ -68,18 +97,7 @@ def agreement(wanted: Outputs, found: Outputs, *, numeric_type: str) -> Parity:
             differences = np.maximum(differences, _apart(before, after).max(axis=1, initial=0.0))
         else:
             flips |= (before != after).any(axis=1)
-    worst = int(np.argmax(differences)) if differences.any() else int(np.argmax(flips))
-    largest = float(differences.max(initial=0.0))
-    return Parity(
-        rows=rows,
-        max_difference=largest,
-        mean_difference=float(differences.mean()) if rows else 0.0,
-        worst_row=worst,
-        label_flips=int(flips.sum()),
-        tolerance=TOLERANCE,
-        holds=bool(largest <= TOLERANCE and not flips.any()),
-        numeric_type=numeric_type,
-    )
+    return certificate(differences, flips, tolerance, numeric_type)
 
 
 def _apart(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float64]:
@@ -127,7 +145,7 @@ def first_proven(tries: Sequence[Callable[[], Proven]]) -> Proven:
     )
 
 
-def stands_alone(run: Run, feeds: Outputs) -> str:
+def stands_alone(run: Run, feeds: Outputs, *, tolerance: float = TOLERANCE) -> str:
     """Empty when a few rows give the same answers one by one as together, else what is different.
 
     Raises:
@@ -136,7 +154,7 @@ def stands_alone(run: Run, feeds: Outputs) -> str:
     rows = len(next(iter(feeds.values())))
     some = {name: tensor[rows_evenly(rows, _PROBED_ROWS)] for name, tensor in feeds.items()}
     together = run(some)
-    if not agreement(together, run(some), numeric_type="").holds:
+    if not agreement(together, run(some), numeric_type="", tolerance=tolerance).holds:
         raise RefusedError(
             "pack.not-repeatable",
             "The model gives different answers to the same rows.",
@@ -148,6 +166,7 @@ def stands_alone(run: Run, feeds: Outputs) -> str:
             alone = run({name: tensor[row : row + 1] for name, tensor in some.items()})
         except ModelwrightError as error:
             return f"asked for one row alone it raises: {error.why or error.what}"
-        if not agreement({name: t[row : row + 1] for name, t in together.items()}, alone, numeric_type="").holds:
+        among = {name: tensor[row : row + 1] for name, tensor in together.items()}
+        if not agreement(among, alone, numeric_type="", tolerance=tolerance).holds:
             return "a row asked for alone gets another answer than among others"
     return ""

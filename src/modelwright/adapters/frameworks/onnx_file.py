@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.adapters.frameworks.onnx_prepare import Prepared, prepared
+from modelwright.core.content import Content, content_at, private_folder
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
+from modelwright.core.package_codec import MODEL
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
 from modelwright.features.describe import describe
-from modelwright.ports.framework import Conversion, Route
+from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
-MAX_BYTES = 2 * 2**30
+OPTIONS = ("check",)
 _MAX_GOLDEN_VALUES = 1_000_000
 _TYPES = {
     "bool": "BOOL",
@@ -37,8 +40,8 @@ _TYPES = {
 }
 
 
-def session(graph: bytes) -> Any:
-    """An ONNX Runtime session over serialized bytes: CPU, one thread, silent."""
+def session(graph: bytes | Path) -> Any:
+    """An ONNX Runtime session over serialized bytes, or a file in a private folder: CPU, one thread, silent."""
     import onnxruntime  # lazy: only packing or serving a graph needs it
 
     onnxruntime.disable_telemetry_events()
@@ -46,8 +49,8 @@ def session(graph: bytes) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    # Tensors kept in files beside the graph are no part of the package, and would be read from where we stand.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
+    if isinstance(graph, bytes):  # tensors kept in files beside it would be read from where we stand
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
@@ -89,6 +92,7 @@ class OnnxFileFramework:
         target: str = "",
         route: Route = "auto",
         isolation: Isolation = "strict",
+        hints: Hints = NO_HINTS,
     ) -> Conversion:
         """Read the graph, take its signature, and run it once on the examples or on plain rows of ones.
 
@@ -97,6 +101,7 @@ class OnnxFileFramework:
                 ``pack.wrong-route`` where it is to run as code.
         """
         del isolation  # a graph runs no code
+        hints.require_known(self.name, OPTIONS, tensors=True)
         assert isinstance(model, Path)
         if route == "native":
             raise BadInputError(
@@ -104,22 +109,15 @@ class OnnxFileFramework:
                 f"{model.name} is an ONNX graph, which holds no code.",
                 fix="Leave --native out.",
             )
-        graph = _read(model)
-        try:
-            held = session(graph)
-        except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise BadInputError(
-                "pack.unreadable-model",
-                f"{model.name!r} is not an ONNX model that can be loaded.",
-                why=_first_line(error),
-                fix="Export the model again; tensors kept in files beside it must be merged into it.",
-            ) from error
+        made = prepared(_content(model), model, check=_checked(hints))
+        held = _session(made, model.name)
         metadata = held.get_modelmeta()
         signature = _signature(specs(held.get_inputs()), specs(held.get_outputs()), examples, target)
-        tensors = _inputs(signature, examples)
+        tensors = _given(signature, hints.tensors) if hints.tensors else _inputs(signature, examples)
         outputs = _outputs(held, tensors, signature)
         return Conversion(
-            onnx=graph,
+            onnx=made.graph,
+            files=made.files,
             signature=signature,
             parity=None,
             inputs=tensors if outputs else {},
@@ -127,20 +125,38 @@ class OnnxFileFramework:
             framework="onnx",
             framework_version="",
             model_class=metadata.graph_name or model.stem,
-            notes={"route": "The file is an ONNX graph."}
+            notes={"route": "The file is an ONNX graph.", **made.notes}
             | ({"producer": metadata.producer_name} if metadata.producer_name else {}),
         )
 
 
-def _read(path: Path) -> bytes:
+def _session(made: Prepared, name: str) -> Any:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadInputError(
-                "pack.unsupported-model",
-                f"{path.name!r} is larger than {MAX_BYTES // 2**30} GiB.",
-                fix="Export a smaller model (quantized, or fewer trees).",
-            )
-        return path.read_bytes()
+        if isinstance(made.graph, bytes) and not made.files:
+            return session(made.graph)
+        with private_folder({MODEL: made.graph, **made.files}) as folder:
+            return session(folder / MODEL)
+    except Exception as error:  # ONNX Runtime's errors share no public base class
+        raise BadInputError(
+            "pack.unreadable-model",
+            f"{name!r} is not an ONNX model that can be loaded.",
+            why=_first_line(error),
+            fix="Export the model again. If it keeps tensors in files beside it: pip install 'modelwright[onnx]'.",
+        ) from error
+
+
+def _checked(hints: Hints) -> bool:
+    said = hints.options.get("check", "yes")
+    if said not in {"yes", "no"}:
+        raise BadInputError(
+            "pack.bad-option", f"The option check is {said!r}.", fix="Give --option check=yes or --option check=no."
+        )
+    return said == "yes"
+
+
+def _content(path: Path) -> Content:
+    try:
+        return content_at(path)
     except OSError as error:
         raise BadInputError(
             "pack.missing-file", f"{path} cannot be read.", why=f"{error.strerror or error}.", fix="Check the path."
@@ -179,6 +195,26 @@ def _with_columns(signature: Signature, examples: Table) -> Signature:
         return signature
     features = tuple(describe(name, [examples[name]]) for spec in inputs for name in spec.features)
     return replace(signature, inputs=inputs, features=features)
+
+
+def _given(signature: Signature, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The examples as the graph's inputs.
+
+    Raises:
+        BadInputError: ``pack.wrong-tensors``.
+    """
+    if len(tensors) == len(signature.inputs) == 1:
+        tensors = {signature.inputs[0].name: next(iter(tensors.values()))}
+    wanted = [f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in signature.inputs]
+    absent = [spec.name for spec in signature.inputs if spec.name not in tensors]
+    if absent or len(tensors) != len(signature.inputs):
+        raise BadInputError(
+            "pack.wrong-tensors",
+            f"The examples are not the model's inputs{f': {absent[0]!r} is missing' if absent else ''}.",
+            why=f"The model takes {', '.join(wanted)}; given: {', '.join(tensors) or 'none'}.",
+            fix="Give one array for each input, named as it: numpy.savez('examples.npz', NAME=array, ...).",
+        )
+    return {spec.name: tensors[spec.name].astype(DATATYPES[spec.datatype]) for spec in signature.inputs}
 
 
 def _inputs(signature: Signature, examples: Table | None) -> dict[str, NDArray[Any]]:

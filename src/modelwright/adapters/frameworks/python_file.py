@@ -1,23 +1,28 @@
-"""Packs a Python file that defines ``predict`` or a class ``Model``, or a folder with such a ``model.py`` in it.
+"""Packs a Python file that defines ``predict`` or a class ``Model``, a folder with such a file, a function or a class.
 
 It runs in jailed processes only.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from modelwright.adapters.frameworks.python_object import as_file, is_plain
+from modelwright.adapters.frameworks.requirements import FILE as REQUIREMENTS
+from modelwright.adapters.frameworks.requirements import merged, pinned
 from modelwright.core import package_codec as codec
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
 from modelwright.core.table import Table
-from modelwright.ports.framework import Conversion, Route
+from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
 FILE = "model.py"
 _RECORDS = frozenset(
     {
         *(codec.MANIFEST, codec.DESCRIPTION, codec.SIGNATURE, codec.GOLDEN, codec.REFERENCE, codec.PARITY),
         *(codec.NATIVE, codec.ENVIRONMENT, codec.REQUIREMENTS, codec.CARD),
+        *(codec.MLMODEL, codec.CONDA, codec.PYTHON_ENVIRONMENT, codec.INPUT_EXAMPLE),
     }
 )
 
@@ -35,8 +40,10 @@ class PythonFramework:
         self._timeout = timeout_seconds
 
     def owns(self, model: object) -> bool:
-        """True for a path that ends in ``.py``, and for a folder that holds ``model.py``."""
-        return isinstance(model, Path) and (model.suffix.lower() == ".py" or (model / FILE).is_file())
+        """True for a ``.py`` path, a folder that holds ``model.py``, a function, and a plain class with ``predict``."""
+        if not isinstance(model, Path):
+            return is_plain(model)
+        return model.suffix.lower() == ".py" or (model / FILE).is_file()
 
     def convert(
         self,
@@ -46,19 +53,24 @@ class PythonFramework:
         target: str = "",
         route: Route = "auto",
         isolation: Isolation = "strict",
+        hints: Hints = NO_HINTS,
     ) -> Conversion:
         """Ask the model about the examples, in a jailed process.
 
         See :func:`modelwright.adapters.frameworks.python_native.convert_python`.
 
         Raises:
-            BadInputError: ``pack.wrong-route`` where ONNX is asked for; ``pack.reserved-name``.
+            BadInputError: ``pack.wrong-route`` where ONNX is asked for; ``pack.reserved-name``, ``pack.no-source``,
+                ``pack.bad-requirements``.
             UnavailableError: ``pack.converter-crashed``.
             DeadlineError: ``pack.converter-timeout``.
         """
         from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only packing needs a process
 
-        assert isinstance(model, Path)
+        hints.require_known(self.name)
+        if not isinstance(model, Path):
+            with as_file(model, FILE) as file:
+                return self.convert(file, examples, target=target, route=route, isolation=isolation)
         if route == "onnx":
             raise BadInputError(
                 "pack.wrong-route",
@@ -66,19 +78,23 @@ class PythonFramework:
                 fix="Leave --onnx out.",
             )
         folder = model.is_dir()
-        return convert_file(
+        pins = pinned(model / REQUIREMENTS) if folder and (model / REQUIREMENTS).is_file() else ()
+        made = convert_file(
             model / FILE if folder else model,
             examples,
+            family=self.name,
             target=target,
             timeout_seconds=self._timeout,
             route="native",
             isolation=isolation,
-            beside=_beside(model) if folder else None,
+            beside=beside(model, FILE) if folder else None,
+            hints=hints,
         )
+        return replace(made, environment=merged(made.environment, pins))
 
 
-def _beside(folder: Path) -> dict[str, Path]:
-    """The other files of the folder, by their names in the package: all but hidden ones and what Python compiled.
+def beside(folder: Path, main: str) -> dict[str, Path]:
+    """The other files of the folder, by their names in the package: all but ``main``, hidden and compiled ones.
 
     Raises:
         BadInputError: ``pack.reserved-name``.
@@ -87,7 +103,7 @@ def _beside(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") or part == "__pycache__" for part in inner.parts)
-        if hidden or not path.is_file() or inner.as_posix() == FILE:
+        if hidden or not path.is_file() or inner.as_posix() in {main, REQUIREMENTS}:
             continue
         if inner.as_posix() in {*_RECORDS, codec.MODEL}:
             raise BadInputError(

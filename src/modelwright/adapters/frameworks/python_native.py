@@ -8,24 +8,23 @@ from __future__ import annotations
 import ast
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
     Proven,
     agreement,
     first_proven,
+    meaning,
     native_typings,
     null_word,
     output_specs,
     stands_alone,
 )
-from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE
 from modelwright.adapters.frameworks.sklearn_rows import Typing
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
@@ -40,6 +39,20 @@ from modelwright.ports.framework import Conversion
 
 NATIVE = Native("python", "model.py")
 _ROWS, _CHUNKS = 500, 3
+
+
+def import_trusted() -> None:
+    """Nothing: a Python file imports what it needs by itself."""
+
+
+def opened(asked: Asked) -> Path:
+    """The file, which is opened as serving will open it."""
+    return asked.path
+
+
+def convert_opened(file: Path, asked: Asked) -> Conversion:
+    """See :func:`convert_python`."""
+    return convert_python(file, asked.examples, target=asked.target)
 
 
 def convert_python(file: Path, examples: Table | None, *, target: str) -> Conversion:
@@ -64,7 +77,7 @@ def convert_python(file: Path, examples: Table | None, *, target: str) -> Conver
     own = open_model(NATIVE, file, inputs := _inputs(examples, exact))(feeds(inputs, rows))
     _require_outputs(own)
     outputs = output_specs(own)
-    meant = _meaning(own, getattr(sys.modules[MODULE], "CLASSES", ()), target)
+    meant = meaning(own, getattr(sys.modules[MODULE], "CLASSES", ()), target)
 
     def prove(typing: Typing) -> Proven:
         signature = replace(_inputs(examples, typing), outputs=outputs, **meant)
@@ -132,29 +145,6 @@ def _require_outputs(own: Outputs) -> None:
             why="predict returned an empty dictionary.",
             fix="Return at least one array by name.",
         )
-
-
-def _meaning(own: Outputs, classes: object, target: str) -> dict[str, Any]:
-    """What the outputs mean, by their names: ``label``, ``probabilities`` [n, classes], ``prediction`` [n]."""
-    scores, value = own.get(SCORES), own.get(VALUE)
-    names = tuple(str(name) for name in classes) if isinstance(classes, Sequence) else ()
-    if scores is not None and (scores.ndim != 2 or (names and scores.shape[1] != len(names))):
-        raise BadInputError(
-            "pack.wrong-classes",
-            f"The output {SCORES!r} has the shape {list(scores.shape)}; CLASSES names {len(names)}.",
-            fix="Return one column of probabilities for each class, in the order of CLASSES.",
-        )
-    if names and (LABEL in own or scores is not None):
-        return {
-            "task": "binary" if len(names) == 2 else "multiclass",
-            "classes": names,
-            "label_output": LABEL if LABEL in own else "",
-            "score_output": SCORES if scores is not None else "",
-            "target": target,
-        }
-    if value is not None and value.dtype.kind in "iuf" and value.size == len(value):
-        return {"task": "regression", "label_output": VALUE, "target": target}
-    return {"target": target}
 
 
 def _imported(file: Path) -> set[str]:

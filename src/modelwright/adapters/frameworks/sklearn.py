@@ -11,19 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from modelwright.adapters.frameworks.extras import require
+from modelwright.adapters.frameworks.sklearn_precision import OPTIONS, wanted_numbers
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.native import Isolation
 from modelwright.core.table import Table
-from modelwright.ports.framework import Conversion, Route
+from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
 ASKED = "It was asked for."
+NEEDS = ("sklearn", "skl2onnx", "onnx", "pandas")
 NO_ONNX = frozenset({"pack.unconvertible", "pack.parity-failed", "pack.unsupported-model"})
 """Codes of the errors that say: not on the ONNX route."""
+_BOOSTERS = frozenset({"catboost", "lightgbm", "xgboost"})  # their estimators are scikit-learn's too
 SUFFIXES = frozenset({".joblib", ".pkl", ".pickle"})
 
 
 class SklearnFramework:
-    """Converts fitted scikit-learn classifiers, regressors and pipelines.
+    """Converts fitted scikit-learn estimators and pipelines.
 
     Args:
         timeout_seconds: how long the jailed process may take for one file.
@@ -39,7 +43,8 @@ class SklearnFramework:
         if isinstance(model, Path):
             return model.suffix.lower() in SUFFIXES
         kind = model if isinstance(model, type) else type(model)
-        return any(base.__module__.partition(".")[0] == "sklearn" for base in kind.__mro__)
+        roots = [base.__module__.partition(".")[0] for base in kind.__mro__]
+        return "sklearn" in roots and roots[0] not in _BOOSTERS
 
     def convert(
         self,
@@ -49,6 +54,7 @@ class SklearnFramework:
         target: str = "",
         route: Route = "auto",
         isolation: Isolation = "strict",
+        hints: Hints = NO_HINTS,
     ) -> Conversion:
         """Convert and certify; see :func:`modelwright.adapters.frameworks.sklearn_convert.convert`.
 
@@ -61,19 +67,28 @@ class SklearnFramework:
             UnavailableError: ``pack.converter-crashed``.
             DeadlineError: ``pack.converter-timeout``.
         """
-        _require_extra()
+        require(NEEDS, "sklearn", "Packing scikit-learn models needs it; serving them does not.")
+        hints.require_known(self.name, OPTIONS)
+        wanted_numbers(hints)
         if isinstance(model, Path):
             from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only files need a process
 
             return convert_file(
-                model, examples, target=target, timeout_seconds=self._timeout, route=route, isolation=isolation
+                model,
+                examples,
+                family=self.name,
+                target=target,
+                timeout_seconds=self._timeout,
+                route=route,
+                isolation=isolation,
+                hints=hints,
             )
         held: Any = model
         if route != "native":
             from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: heavy
 
             try:
-                return convert(held, examples, target=target)
+                return convert(held, examples, target=target, hints=hints)
             except ModelwrightError as error:
                 if route == "onnx" or error.code not in NO_ONNX:
                     raise
@@ -88,10 +103,11 @@ class SklearnFramework:
     def _native(self, model: Any, examples: Table | None, target: str, isolation: Isolation, why: str) -> Conversion:
         from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only files need a process
 
-        with _pickled(model) as file:
+        with pickled(model) as file:
             return convert_file(
                 file,
                 examples,
+                family=self.name,
                 target=target,
                 timeout_seconds=self._timeout,
                 route="native",
@@ -101,7 +117,7 @@ class SklearnFramework:
 
 
 @contextlib.contextmanager
-def _pickled(model: Any) -> Iterator[Path]:
+def pickled(model: Any) -> Iterator[Path]:
     """The object as a file of joblib's.
 
     Raises:
@@ -139,16 +155,3 @@ def neither(error: ModelwrightError, why: str) -> ModelwrightError:
         fix=error.fix,
         details=error.details,
     )
-
-
-def _require_extra() -> None:
-    from importlib.util import find_spec  # lazy: nothing else here needs it
-
-    absent = [name for name in ("sklearn", "skl2onnx", "onnx", "pandas") if find_spec(name) is None]
-    if absent:
-        raise BadInputError(
-            "pack.missing-extra",
-            f"{absent[0]} is not installed.",
-            why="Packing scikit-learn models needs it; serving them does not.",
-            fix="Install it with: pip install 'modelwright[sklearn]'",
-        )

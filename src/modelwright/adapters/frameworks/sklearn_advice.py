@@ -8,7 +8,7 @@ from typing import Any
 
 from modelwright.adapters.frameworks.sklearn_converters import ELEMENTWISE
 from modelwright.adapters.frameworks.sklearn_parts import type_name
-from modelwright.core.errors import ModelwrightError, RefusedError
+from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError
 from modelwright.native.estimators import parts
 
 _FUNCTIONS = ", ".join(f"np.{function.__name__}" for function in ELEMENTWISE)
@@ -138,6 +138,16 @@ def parity_advice(model: Any) -> str:
     )
 
 
+def beyond_advice(model: Any) -> str:
+    """What to do about a conversion that differs on missing values, unseen levels or bounds."""
+    if any(type(part).__name__ == "OrdinalEncoder" for part in parts(model)):
+        return _ONE_HOT
+    return (
+        "Leave --onnx out, and the model is packed as it is; or replace the step that treats such values "
+        "(encoders, imputers), fit and pack again."
+    )
+
+
 def rounding(columns: tuple[str, ...], difference: float, flips: int) -> tuple[str, str]:
     """Why and what to do when the original itself answers differently to its own examples rounded to 32 bits."""
     shown = ", ".join(map(repr, columns[:3])) + (f" and {len(columns) - 3} more" if len(columns) > 3 else "")
@@ -167,6 +177,16 @@ def _culprit(model: Any, message: str) -> str:
         return next((type_name(part) for part in parts(model) if type(part).__name__ == "OneHotEncoder"), "")
     mentioned = [part for part in parts(model) if type(part).__name__ in message]
     return type_name(mentioned[-1]) if mentioned else ""
+
+
+def examples_rejected(error: Exception) -> BadInputError:
+    """The error for examples that the model itself refuses."""
+    return BadInputError(
+        "pack.examples-rejected",
+        "The model itself does not accept the examples.",
+        why=f"{type(error).__name__}: {first_line(error)}.",
+        fix="Give examples as the model was trained on them: same columns, kinds and missing values.",
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.adapters.frameworks.graph_nodes import cast_type, dtype_of, rank
 from modelwright.native.estimators import parts
 
 _Converter = Callable[[Any, Any, Any], None]
@@ -33,7 +34,7 @@ ELEMENTWISE: Mapping[Any, _Steps] = {
     np.floor: ("Floor",),
     np.ceil: ("Ceil",),
 }
-_TREES = ("DecisionTree", "ExtraTree", "RandomForest")
+_TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting")
 
 
 def conversions(model: Any) -> tuple[dict[type, _Converter], dict[type, Callable[[Any], None]]]:
@@ -85,12 +86,6 @@ def _apply(scope: Any, container: Any, source: str, target: str, steps: _Steps, 
         source = output
 
 
-def _dtype(variable: Any) -> Any:
-    from skl2onnx.common.data_types import guess_numpy_type  # lazy: heavy
-
-    return np.float64 if guess_numpy_type(variable.type) == np.float64 else np.float32
-
-
 def _function(scope: Any, operator: Any, container: Any) -> None:
     """``FunctionTransformer`` of a NumPy function that ONNX has; without a function it passes values on."""
     part = operator.raw_operator
@@ -103,7 +98,7 @@ def _function(scope: Any, operator: Any, container: Any) -> None:
         source = scope.get_unique_variable_name("joined")
         names = [value.full_name for value in operator.inputs]
         _node(scope, container, "Concat", names, source, axis=1)
-    _apply(scope, container, source, operator.outputs[0].full_name, steps, _dtype(operator.inputs[0]))
+    _apply(scope, container, source, operator.outputs[0].full_name, steps, dtype_of(operator.inputs[0]))
 
 
 def _undo(model: Any) -> _Steps | None:
@@ -131,7 +126,7 @@ def _transformed_target(scope: Any, operator: Any, container: Any) -> None:
     answer = scope.declare_local_variable("transformed", type(operator.outputs[0].type)())
     nested.outputs.append(answer)
     steps = _undo(model) or ()
-    _apply(scope, container, answer.full_name, operator.outputs[0].full_name, steps, _dtype(operator.outputs[0]))
+    _apply(scope, container, answer.full_name, operator.outputs[0].full_name, steps, dtype_of(operator.outputs[0]))
 
 
 def _one_number(operator: Any) -> None:
@@ -160,17 +155,26 @@ def _boosted(scope: Any, operator: Any, container: Any) -> None:
     from skl2onnx.common.data_types import FloatTensorType  # lazy: heavy
 
     model = operator.raw_operator
-    double = _dtype(operator.inputs[0]) == np.float64
+    double = dtype_of(operator.inputs[0]) == np.float64
     logarithm = model.loss in {"poisson", "gamma"}
-    if not double and not logarithm:
-        _own(operator)(scope, operator, container)
-        return
     inputs = list(operator.inputs)
     if double:
-        inputs = [_value(scope, FloatTensorType([None, model.n_features_in_]))]
-        _rank(scope, container, operator.inputs[0].full_name, inputs[0].full_name, _to_ranks(model))
+        ranks = rank(scope, container, operator.inputs[0].full_name, _to_ranks(model))
+        inputs = [_value(ranks, FloatTensorType([None, model.n_features_in_]))]
+    else:
+        _round_down(model)
+    if double or logarithm:
+        _in_single(scope, operator, container, inputs, ("Exp",) if logarithm else ("Identity",))
+    else:
+        _own(operator)(scope, operator, container)
+
+
+def _in_single(scope: Any, operator: Any, container: Any, inputs: list[Any], steps: _Steps) -> None:
+    """The converter's own, of 32-bit ``inputs``; its last output goes through steps and into its declared type."""
+    from skl2onnx.common.data_types import FloatTensorType  # lazy: heavy
+
     answer = operator.outputs[-1]  # of a classifier its probabilities
-    inner = _value(scope, FloatTensorType([None, None]))
+    inner = _value(scope.get_unique_variable_name("value"), FloatTensorType([None, None]))
     outputs = [*operator.outputs[:-1], inner]
     held = {key: getattr(operator, key) for key in ("type", "raw_operator", "target_opset", "full_name")}
     names = {
@@ -178,23 +182,21 @@ def _boosted(scope: Any, operator: Any, container: Any) -> None:
         "output_full_names": [value.full_name for value in outputs],
     }
     _own(operator)(scope, SimpleNamespace(**held, **names, inputs=inputs, outputs=outputs), container)
-    steps: _Steps = ("Exp",) if logarithm else ("Identity",)
-    if not double:
-        _apply(scope, container, inner.full_name, answer.full_name, steps, np.float32)
-        return
     single = scope.get_unique_variable_name("single")
     _apply(scope, container, inner.full_name, single, steps, np.float32)
-    _node(scope, container, "Cast", [single], answer.full_name, to=_onnx_type(answer))
+    _node(scope, container, "Cast", [single], answer.full_name, to=cast_type(answer))
 
 
-def _onnx_type(variable: Any) -> int:
-    from onnx import TensorProto  # lazy: heavy
+def _round_down(model: Any) -> None:
+    """Split points (of a copy) to the 32-bit number below: x <= t stays as it is for each 32-bit x."""
+    for nodes in (tree.nodes for stage in model._predictors for tree in stage):  # noqa: SLF001 - no public way
+        exact = nodes["num_threshold"]
+        with np.errstate(over="ignore"):
+            near = exact.astype(np.float32)
+        nodes["num_threshold"] = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
 
-    return int(TensorProto.DOUBLE if _dtype(variable) == np.float64 else TensorProto.FLOAT)
 
-
-def _value(scope: Any, kind: Any) -> SimpleNamespace:
-    name = scope.get_unique_variable_name("value")
+def _value(name: str, kind: Any) -> SimpleNamespace:
     return SimpleNamespace(full_name=name, onnx_name=name, raw_name=name, type=kind)
 
 
@@ -218,34 +220,6 @@ def _to_ranks(model: Any) -> list[NDArray[np.float64]]:
     return points
 
 
-def _rank(scope: Any, container: Any, source: str, target: str, points: list[NDArray[np.float64]]) -> None:
-    """[n, k] of 64-bit numbers to [n, k] of 32-bit ranks: how many split points of its feature are below; NaN stays."""
-    from onnx import TensorProto  # lazy: heavy
-
-    def constant(kind: int, shape: list[int], values: Any) -> str:
-        name: str = scope.get_unique_variable_name("constant")
-        container.add_initializer(name, kind, shape, values)
-        return name
-
-    def step(name: str, inputs: list[str], **attributes: Any) -> str:
-        output: str = scope.get_unique_variable_name("rank")
-        _node(scope, container, name, inputs, output, **attributes)
-        return output
-
-    nan = constant(TensorProto.FLOAT, [1], [np.nan])
-    axes = constant(TensorProto.INT64, [1], [1])
-    columns = []
-    for feature, known in enumerate(points):
-        place = constant(TensorProto.INT64, [1], [feature])
-        column = step("Gather", [source, place], axis=1)
-        # A feature that no tree splits on needs one point all the same: an empty tensor has no shape to compare with.
-        below = constant(TensorProto.DOUBLE, [1, max(len(known), 1)], known if len(known) else [np.inf])
-        flags = step("Cast", [step("Less", [below, column])], to=TensorProto.FLOAT)
-        count = step("ReduceSum", [flags, axes], keepdims=1)
-        columns.append(step("Where", [step("IsNaN", [column]), nan, count]))
-    _node(scope, container, "Concat", columns, target, axis=1)
-
-
 def _selected(scope: Any, operator: Any, container: Any) -> None:
     """Selected columns; the converter's own fails where the first column alone is selected."""
     from onnx import TensorProto  # lazy: heavy
@@ -265,11 +239,25 @@ def _selected(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _trees(scope: Any, operator: Any, container: Any) -> None:
-    """Trees that learnt where missing values go; the converter sends them all to the right."""
+    """Trees that learnt where missing values go (the converter sends them all to the right), and 64-bit inputs.
+
+    Trees round their inputs to 32 bits themselves; the converter compares 64 bits where it is given 64.
+    """
+    from skl2onnx.common.data_types import FloatTensorType  # lazy: heavy
+
     before = len(container.nodes)
-    _own(operator)(scope, operator, container)
+    if dtype_of(operator.inputs[0]) == np.float64:
+        rounded = _value(
+            scope.get_unique_variable_name("rounded"), FloatTensorType([None, operator.raw_operator.n_features_in_])
+        )
+        source = operator.inputs[0].full_name
+        _node(scope, container, "Cast", [source], rounded.full_name, to=cast_type(rounded))
+        _in_single(scope, operator, container, [rounded], ("Identity",))
+    else:
+        _own(operator)(scope, operator, container)
     model = operator.raw_operator
-    trees = [member.tree_ for member in getattr(model, "estimators_", [model])]
+    held = np.asarray(getattr(model, "estimators_", [model]), dtype=object).ravel()
+    trees = [member.tree_ for member in held]
     if not any(tree.missing_go_to_left.any() for tree in trees):
         return
     for node in container.nodes[before:]:

@@ -10,12 +10,16 @@ import numpy as np
 
 from modelwright.adapters.frameworks import onnx_graph
 from modelwright.adapters.frameworks.sklearn_converters import conversions
+from modelwright.adapters.frameworks.sklearn_heads import shape_outputs
+from modelwright.adapters.frameworks.sklearn_outputs import LABEL, SCORES, VALUE, Outputs
 from modelwright.adapters.frameworks.sklearn_prepare import prepared
 from modelwright.adapters.frameworks.sklearn_rows import Layout, Typing, converter_inputs
 from modelwright.core.signature import TensorSpec
 from modelwright.native.estimators import parts
 
-LABEL, SCORES, VALUE = "label", "probabilities", "prediction"
+__all__ = ["LABEL", "SCORES", "VALUE", "named", "to_onnx"]
+# The converter's newest opset has no conversion of isolation forests, and this one has.
+_OLDER = {"": 18, "ai.onnx.ml": 3}
 
 
 def to_onnx(model: Any, kind: str, layout: Layout, typing: Typing, null_as: str, *, scored: bool) -> Any:
@@ -34,14 +38,24 @@ def to_onnx(model: Any, kind: str, layout: Layout, typing: Typing, null_as: str,
     inputs = converter_inputs(layout, typing)
     types = [(name, kinds[datatype]([None, width])) for name, datatype, width in inputs]
     options = _options(ready, kind, scored=scored)
+    from modelwright.adapters.frameworks import boosters_graph  # lazy: imports scikit-learn
+
+    for part in parts(ready):
+        boosters_graph.register(part)
     found, shapes = conversions(ready)
-    ours = {"custom_conversion_functions": found, "custom_shape_calculators": shapes}
+    ours: dict[str, Any] = {"custom_conversion_functions": found, "custom_shape_calculators": shapes}
+    if any(type(part).__name__ == "IsolationForest" for part in parts(ready)):
+        ours["target_opset"] = _OLDER
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             proto = convert_sklearn(ready, name="model", initial_types=types, options=options, **ours)
         except NameError:  # how the converter says that a model does not know an option
             proto = convert_sklearn(ready, name="model", initial_types=types, **ours)
+    # The converter lists operator sets in the order of a set of text, which is another one in each process.
+    imports = sorted(proto.opset_import, key=lambda held: str(held.domain))
+    del proto.opset_import[:]
+    proto.opset_import.extend(imports)
     if layout.matrix and not layout.joined:
         onnx_graph.split_input(proto.graph, layout.names, proto.graph.input[0].type.tensor_type.elem_type)
     return proto
@@ -55,9 +69,9 @@ def _options(model: Any, kind: str, *, scored: bool) -> dict[int, dict[str, bool
             last = _last(part.estimator)
             if hasattr(last, "decision_function"):
                 chosen[id(last)] = {"raw_scores": True, "zipmap": False}
-    if kind == "regressor":
+    if kind not in {"classifier", "classifiers", "multilabel"}:
         return chosen or None
-    if scored:
+    if scored or kind != "classifier":
         return chosen | {id(model): {"zipmap": False}}
     # On a pipeline as a whole the converter would add its own wrong default.
     return chosen | {id(_last(model)): {"raw_scores": True}}
@@ -69,11 +83,10 @@ def _last(model: Any) -> Any:
     return model
 
 
-def named(proto: Any, model: Any, kind: str, specs: tuple[TensorSpec, ...], *, scored: bool) -> tuple[TensorSpec, ...]:
-    """Our names on the graph's inputs and outputs; returns the inputs that the graph really reads."""
+def named(proto: Any, model: Any, kind: str, specs: tuple[TensorSpec, ...], own: Outputs) -> tuple[TensorSpec, ...]:
+    """Our names on the graph's inputs and outputs, as in ``own``; returns the inputs that the graph really reads."""
     graph = proto.graph
-    outputs = [VALUE] if kind == "regressor" else [LABEL, SCORES] if scored else [LABEL]
-    onnx_graph.keep_outputs(graph, len(outputs))
+    outputs = shape_outputs(graph, kind, own)
     # The converter writes names its own way ("dep time" -> "dep_time") but keeps the order. A column that is called as
     # an output is cannot keep its name: ONNX has one name space.
     renamed = tuple(replace(spec, name=f"{spec.name}_input") if spec.name in outputs else spec for spec in specs)
@@ -82,7 +95,7 @@ def named(proto: Any, model: Any, kind: str, specs: tuple[TensorSpec, ...], *, s
     onnx_graph.rename(graph, wanted)
     if kind == "classifier":
         _match_label_type(graph, np.asarray(model.classes_).dtype)
-    if SCORES in outputs:
+    if SCORES in outputs and kind != "clusters":
         onnx_graph.clip_output(graph, SCORES)
     onnx_graph.drop_unused_inputs(graph)
     kept = {value.name for value in graph.input}

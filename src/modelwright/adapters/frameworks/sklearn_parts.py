@@ -10,13 +10,14 @@ from modelwright.core.errors import BadInputError
 
 
 def require_supported(model: Any) -> str:
-    """``classifier`` or ``regressor`` of a fitted, single-output scikit-learn estimator.
+    """What a fitted scikit-learn estimator is.
+
+    ``classifier``, ``regressor``, ``outliers``, ``clusters``, ``transformer``, or ``other`` for whatever else predicts.
 
     Raises:
         BadInputError: ``pack.unsupported-model`` or ``pack.not-fitted``.
     """
-    from sklearn.base import is_classifier, is_regressor  # lazy: only packing needs scikit-learn
-    from sklearn.exceptions import NotFittedError
+    from sklearn.exceptions import NotFittedError  # lazy: only packing needs scikit-learn
     from sklearn.utils.validation import check_is_fitted
 
     if isinstance(model, type) or not hasattr(model, "get_params") or not hasattr(model, "fit"):
@@ -33,18 +34,40 @@ def require_supported(model: Any) -> str:
             why="Only a trained model can be packed.",
             fix="Call fit(X, y) first.",
         ) from error
-    # A neural network's n_outputs_ counts its classes, so for classifiers it says nothing.
-    several = getattr(model, "n_outputs_", 1) not in (1, None) and not is_classifier(model)
-    if several or isinstance(getattr(model, "classes_", None), list):
-        raise _unsupported("The model has more than one output.", "Pack one model for each target.")
-    if is_classifier(model):
+    return _kind(model)
+
+
+def _kind(model: Any) -> str:
+    from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor  # lazy: as above
+
+    predicts = callable(getattr(model, "predict", None))
+    if predicts and is_classifier(model):
         return "classifier"
-    if is_regressor(model):
+    if predicts and is_regressor(model):
         return "regressor"
-    raise _unsupported(
-        f"{type(model).__name__} is neither a classifier nor a regressor.",
-        "Pack the pipeline that ends in the classifier or regressor.",
+    if predicts and is_outlier_detector(model):
+        return "outliers"
+    if predicts and (is_clusterer(model) or hasattr(model, "predict_proba")):
+        return "clusters"
+    if predicts:
+        return "other"
+    if callable(getattr(model, "transform", None)):
+        return "transformer"
+    raise BadInputError(
+        "pack.unsupported-model",
+        f"This {type_name(model)} can neither predict nor transform new rows.",
+        why="It has no method predict and no method transform: what it found holds for its training rows alone.",
+        fix=_instead(model),
     )
+
+
+def _instead(model: Any) -> str:
+    if hasattr(model, "fit_predict"):
+        name = type(model).__name__
+        if name == "LocalOutlierFactor":
+            return "Fit it with novelty=True."
+        return f"Train a classifier on the labels that {name}.fit_predict gives, or use KMeans, and pack that."
+    return "Pack the pipeline that ends in the model."
 
 
 def _unsupported(what: str, fix: str) -> BadInputError:

@@ -17,26 +17,30 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.runners.frames import READY, REFUSED, EndedError, Frames
+from modelwright.adapters.runners.native_held import hold
 from modelwright.adapters.runners.native_turns import NativeTurns, why
 from modelwright.core import package_codec
-from modelwright.jail import Confinement, enter, require, tie_to_parent
+from modelwright.jail import Held, require, tie_to_parent
 from modelwright.native import OpenModel, open_model
 
 MAX_REQUEST_BYTES = 2**32
-FILE_BYTES, SCRATCH_BYTES = 2**30, 2**28
-_TRUSTED = {"sklearn": ("pandas", "sklearn", "joblib")}
+_TRUSTED = {"sklearn": ("pandas", "sklearn", "joblib"), "torch": ("torch",), "transformers": ("torch", "transformers")}
 """What a loader needs that is imported before the process gives up what importing may need."""
 
 
 def main() -> None:
     """Serve the socket whose descriptor is the second argument, until the other side hangs up."""
-    channel = socket.socket(fileno=int(sys.argv[2]))
-    file = os.memfd_create("tensors", os.MFD_CLOEXEC)
+    serve(int(sys.argv[2]), os.memfd_create("tensors", os.MFD_CLOEXEC), None)
+
+
+def serve(descriptor: int, file: int, held: Held | None) -> None:
+    """Serve a socket; ``file`` is a file in memory for large tensors, ``held`` the jail where it is closed already."""
+    channel = socket.socket(fileno=descriptor)
     frames = Frames(channel, max_bytes=MAX_REQUEST_BYTES, file=file)
     with contextlib.suppress(EndedError):
         told = frames.receive()
         try:
-            model, level = _open(json.loads(told.text), (channel.fileno(), file))
+            model, level = _open(json.loads(told.text), (channel.fileno(), file), held)
         except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the gateway says it
             frames.send_text(REFUSED, told.run, why(error))
             return
@@ -44,7 +48,7 @@ def main() -> None:
         NativeTurns(frames, model).serve()
 
 
-def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[OpenModel, str]:
+def _open(request: Mapping[str, Any], keep: tuple[int, ...], held: Held | None) -> tuple[OpenModel, str]:
     tie_to_parent(request["parent"])
     files = Path(request["files"])
     native = package_codec.native_from_json((files / package_codec.NATIVE).read_bytes())
@@ -52,22 +56,13 @@ def _open(request: Mapping[str, Any], keep: tuple[int, ...]) -> tuple[OpenModel,
     for name in _TRUSTED.get(native.loader, ()):
         with contextlib.suppress(ImportError):  # the loader says what is missing
             importlib.import_module(name)
-    held = enter(
-        Confinement(
-            scratch=Path(request["scratch"]),
-            level=request["isolation"],
-            memory_bytes=request["memory_bytes"],
-            cpu_seconds=0,
-            file_bytes=FILE_BYTES,
-            readable=(files,),
-            keep=keep,
-            scratch_bytes=SCRATCH_BYTES,
-        )
-    )
+    held = held or hold(request, keep)
     require(held, request["isolation"])
     if "sklearn" in sys.modules:  # a run calls many of its functions, and each looks at its arguments again
         sys.modules["sklearn"].set_config(skip_parameter_validation=True)
     if "threadpoolctl" in sys.modules:  # with scikit-learn; no pool may stand before the jail closes around all
         sys.modules["threadpoolctl"].threadpool_limits(request["threads"])
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(request["threads"])
     os.environ["MODELWRIGHT_DEVICE"] = request["device"]  # for code that is no class with a parameter for it
     return open_model(native, files / native.file, signature, device=request["device"]), held.level

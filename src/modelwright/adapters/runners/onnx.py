@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnxruntime  # as in :mod:`.sessions`
 from numpy.typing import NDArray
 
-from modelwright.adapters.runners.sessions import CPU_ONLY, Open, Sessions, first_line, open_session
+from modelwright.adapters.runners.sessions import CPU_ONLY, Graph, Open, Sessions, first_line, open_session
+from modelwright.core.content import Content, private_folder
 from modelwright.core.device import DeviceWish, Placement
 from modelwright.core.errors import BadInputError, UnavailableError
 from modelwright.core.package import Package
+from modelwright.core.package_codec import golden_tensors
 from modelwright.ports.runner import Runner
 
 GRAPH_FILE = "model.onnx"
+WEIGHTS_FILE = "model.onnx.data"
 
 _logger = logging.getLogger(__name__)
 
@@ -118,13 +122,34 @@ class OnnxRunners:
             NotFoundError: the package has no ``model.onnx``.
             UnavailableError: ``serve.device-unavailable``.
         """
-        graph = package.read(GRAPH_FILE)
-        sessions, placement = self._sessions.open(graph, name=package.name, threads=threads, instead=instead)
+        graph = package.content(GRAPH_FILE)
+        with _openable(package, graph) as place:
+            sessions, placement = self._sessions.open(place, name=package.name, threads=threads, instead=instead)
         if placement.reason:
             _logger.warning("runs on the CPU", extra={"model": package.name, "why": placement.reason})
         runner = OnnxRunner(package.name, sessions, placement)
-        if self._kernels is None or placement.kind != "cpu":
+        if self._kernels is None or placement.kind != "cpu" or not isinstance(graph, bytes):
+            if package.kernels is not None and package.kernels.chosen == "trees":
+                why = "MODELWRIGHT_KERNELS is off" if self._kernels is None else f"it runs on {placement.kind}"
+                _logger.info("trees run on ONNX Runtime", extra={"model": package.name, "why": why})
             return runner
         from modelwright.adapters.runners.trees.runner import with_kernel  # lazy: off unless it is asked for
 
-        return with_kernel(runner, graph, name=package.name, folder=self._kernels)
+        golden = golden_tensors(package.signature.inputs, package.golden.inputs) if package.golden else {}
+        return with_kernel(
+            runner, graph, name=package.name, folder=self._kernels, recorded=package.kernels, golden=golden
+        )
+
+
+@contextmanager
+def _openable(package: Package, graph: Content) -> Iterator[Graph]:
+    """A small graph as it is; a large one, or one with tensors beside it, in a private folder.
+
+    ONNX Runtime maps what it finds there, where it would copy twice what it is given in memory.
+    """
+    beside = {WEIGHTS_FILE: package.content(WEIGHTS_FILE)} if WEIGHTS_FILE in package.manifest.files else {}
+    if isinstance(graph, bytes) and not beside:
+        yield graph
+        return
+    with private_folder({GRAPH_FILE: graph, **beside}) as folder:
+        yield folder / GRAPH_FILE

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from modelwright.core.content import pieces
 from modelwright.core.package import Package
 
 
@@ -43,7 +44,9 @@ class PackageFiles:
                 if path.is_symlink() or not path.is_file() or _digest(path) != entry.sha256:
                     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                     path.unlink(missing_ok=True)
-                    path.write_bytes(self._package.read(name))
+                    with path.open("xb") as file:
+                        for piece in pieces(self._package.content(name)):
+                            file.write(piece)
                     path.chmod(0o444)
 
     def scratch(self, number: int) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import sys
 import threading
 import time
 import weakref
@@ -12,22 +11,33 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from modelwright.adapters.runners.answers import AnswerCheck
 from modelwright.adapters.runners.frames import WINDOW
+from modelwright.adapters.runners.idle_watch import IDLE_WATCH, Idleness
 from modelwright.adapters.runners.package_files import PackageFiles
+from modelwright.adapters.runners.process_errors import not_started, run_lost, runner_closed, version_failed
 from modelwright.adapters.runners.quarantine import Quarantine
-from modelwright.adapters.runners.restarts import LONGEST_SECONDS, Restarts
+from modelwright.adapters.runners.restarts import Restarts
 from modelwright.adapters.runners.stream_book import Said
 from modelwright.adapters.runners.worker import LostError, Opening, Worker, open_worker
-from modelwright.core.device import ON_CPU, DeviceWish, Placement
+from modelwright.core.device import ON_CPU, Placement
 from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError, UnavailableError
-from modelwright.core.native import MEMORY_BYTES, Isolation
+from modelwright.core.native import IDLE_SHARE, Isolation
 from modelwright.core.package import Package
-from modelwright.ports.runner import LOST, ChunkSink, Feeds, Observer, Outcome, SequenceMark, Watch
+from modelwright.ports.runner import (
+    LOST,
+    ChunkSink,
+    Feeds,
+    Observer,
+    Outcome,
+    SequenceMark,
+    Watch,
+)
 
 RUN_SECONDS = 30.0
 MAX_STREAMS = 16
@@ -42,7 +52,8 @@ _logger = logging.getLogger(__name__)
 class _Place:
     """Where a process of this version stands: idle, running ``done``'s request, or being started again.
 
-    ``seat`` is the process's own number; ``streams`` are the answers in chunks that it makes, with their requests.
+    ``seat`` is the process's own number; ``streams`` are the answers in chunks that it makes, with their requests;
+    ``begun`` counts the requests of both kinds; ``wanted`` is what a start waits for that no thread could be had for.
     """
 
     number: int
@@ -51,6 +62,9 @@ class _Place:
     done: Callable[[Outcome], None] | None = None
     feeds: Feeds = field(default_factory=dict)
     seat: int = 0
+    begun: int = 0
+    wanted: tuple[Worker | None, float] | None = None
+    idleness: Idleness = field(default_factory=partial(Idleness, 0.0))
     streams: dict[int, tuple[ChunkSink, Feeds]] = field(default_factory=dict)
 
 
@@ -65,6 +79,8 @@ class ProcessRunner:
         isolation: the least that each must hold, where the package does not ask for more.
         run_seconds: how long :meth:`run` waits for an answer.
         devices: what the model is told to run on, one process after the other.
+        idle_share: the share of a core that each may use while no request is with it; 0: any.
+        site: folder of the libraries that it runs with; None: those of this process.
     """
 
     def __init__(
@@ -77,7 +93,10 @@ class ProcessRunner:
         isolation: Isolation,
         run_seconds: float = RUN_SECONDS,
         devices: Sequence[str] = ("cpu",),
+        idle_share: float = IDLE_SHARE,
+        site: Path | None = None,
     ) -> None:
+        self._idle_share = idle_share
         native = package.native
         assert native is not None
         self.name, self.idempotent, self.window = package.name, native.idempotent, WINDOW
@@ -89,8 +108,10 @@ class ProcessRunner:
         )
         self._files = _files(package)
         level = max(isolation, native.isolation, key=_LEVELS.index)
-        self._opening = Opening(package.name, self._files.files, level, threads, memory_bytes, streams=native.streams)
-        self._devices = devices
+        self._opening = Opening(
+            package.name, self._files.files, level, threads, memory_bytes, streams=native.streams, site=site
+        )
+        self._devices = (",".join(devices),) if native.split else devices
         self.placement = Placement(instances=instances) if instances > 1 else ON_CPU
         weakref.finalize(self, self._files.remove)
         self._places = [_Place(number) for number in range(instances)]
@@ -167,7 +188,7 @@ class ProcessRunner:
         """
         with self._asking:
             if self._closed.is_set():
-                raise self._is_closed()
+                raise runner_closed(self.name)
             if poison := self.quarantined(inputs):
                 raise poison
             found = self._exchange(inputs)
@@ -187,13 +208,14 @@ class ProcessRunner:
             except LostError as lost:
                 self._ended(place, lost)
                 if not self.idempotent or lost.reason == "hung":
-                    raise self._lost(lost.reason) from lost
+                    raise run_lost(self.name, lost.reason) from lost
                 if poison := self.blame(inputs):
                     raise poison from lost
 
     def attach(self, watch: Watch, observer: Observer) -> None:
         """Be driven by an event loop; the other processes are started now."""
         self._watch, self._observer = watch, observer
+        IDLE_WATCH.add(self)
         for place in self._places:
             if place.worker is not None:
                 self._look_after(place, place.worker)
@@ -213,6 +235,7 @@ class ProcessRunner:
         assert self._watch is not None
         self._runs += 1
         place.run, place.done, place.feeds = self._runs, done, feeds
+        place.begun += 1
         try:
             place.worker.start(feeds, sequence)
         except BadInputError as error:
@@ -240,9 +263,10 @@ class ProcessRunner:
             self._watch.call_soon(partial(sink.ended, error))
             return 0
         except LostError as lost:
-            self._watch.call_soon(partial(sink.ended, self._lost(lost.reason)))
+            self._watch.call_soon(partial(sink.ended, run_lost(self.name, lost.reason)))
             self._watch.call_soon(partial(self._gone, place, place.worker, lost))
             return 0
+        place.begun += 1
         place.streams[run] = sink, feeds
         return run
 
@@ -267,6 +291,30 @@ class ProcessRunner:
             if mine and place.worker is not None:
                 self._gone(place, place.worker, LostError("hung"))
 
+    def look(self, now: float) -> None:
+        """See what each process does while no request is with it; from another thread."""
+        for place in self._places:
+            worker = place.worker
+            if worker is None:
+                if place.wanted is not None and self._watch is not None:
+                    with suppress(RuntimeError):  # as below
+                        self._watch.call_soon(partial(self._start_wanted, place))
+                continue
+            busy = place.done is not None or bool(place.streams)
+            share = place.idleness.look(now, worker.cpu_seconds, place.begun, busy=busy)
+            if share and self._watch is not None:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._watch.call_soon(partial(self._burned, place, worker, share))
+
+    def _start_wanted(self, place: _Place) -> None:
+        if place.wanted is not None and not self._closed.is_set():
+            self._start_aside(place, *place.wanted)
+
+    def _burned(self, place: _Place, worker: Worker, share: float) -> None:
+        """End a process that is busy with nothing, unless it was given something meanwhile: then the next look will."""
+        if place.done is None and not place.streams:
+            self._gone(place, worker, LostError("burned", f"it used {share:.2f} of a core without a request"))
+
     def blame(self, feeds: Feeds) -> RefusedError | None:
         """Count a lost process against a request that was alone with it."""
         if self._in_company:
@@ -286,6 +334,7 @@ class ProcessRunner:
         if self._closed.is_set():
             return
         self._closed.set()
+        IDLE_WATCH.discard(self)
         ended = []
         for place in self._places:
             worker, place.worker = place.worker, None
@@ -294,10 +343,13 @@ class ProcessRunner:
                 worker.kill()
                 ended.append(worker)
             if place.done is not None:
-                self._settle(place, place.run, self._is_closed())
-            self._end_streams(place, self._is_closed())
+                self._settle(place, place.run, runner_closed(self.name))
+            self._end_streams(place, runner_closed(self.name))
         # Waiting for memory to be given back takes long for a large process; nobody here need wait for it.
-        threading.Thread(target=self._clean, args=(ended,), name="reap").start()
+        try:
+            threading.Thread(target=self._clean, args=(ended,), name="reap").start()
+        except RuntimeError:  # no more threads may be started
+            self._clean(ended)
 
     def _clean(self, ended: Sequence[Worker]) -> None:
         for worker in ended:
@@ -310,13 +362,13 @@ class ProcessRunner:
             opening = replace(self._opening, device=self._devices[place.number % len(self._devices)])
             worker = open_worker(opening, self._files.scratch(place.number), self._check)
         except OSError as error:
-            raise _not_started(self.name, error) from error
+            raise not_started(self.name, error) from error
         told = {"model": self.name, "pid": worker.process.pid, "isolation": worker.level}
         _logger.info("model process started", extra=told)
         return worker
 
     def _seat(self, place: _Place, worker: Worker) -> None:
-        place.worker, place.seat = worker, next(_seats)
+        place.worker, place.seat, place.idleness = worker, next(_seats), Idleness(self._idle_share)
 
     def _look_after(self, place: _Place, worker: Worker) -> None:
         assert self._watch is not None
@@ -367,14 +419,14 @@ class ProcessRunner:
         if self._observer is not None:
             self._observer.killed(lost.reason)
         if self._restarts.failed and not any(other.worker for other in self._places):
-            self._failure = self._failed(lost.reason)
+            self._failure = version_failed(self.name, lost.reason)
         self._start_aside(place, worker, wait)
         streams, self._in_company = list(place.streams.values()), bool(place.streams) and place.done is not None
         if place.done is not None:
-            self._settle(place, place.run, self._lost(lost.reason))
+            self._settle(place, place.run, run_lost(self.name, lost.reason))
         poison = self.blame(streams[0][1]) if len(streams) == 1 else None
         self._in_company = False
-        self._end_streams(place, poison or self._lost(lost.reason))
+        self._end_streams(place, poison or run_lost(self.name, lost.reason))
         if self._observer is not None:
             self._observer.changed()
 
@@ -394,10 +446,17 @@ class ProcessRunner:
         }
         _logger.warning("model process ended", extra=told)
         now = time.monotonic()
+        if lost.reason == "burned":
+            return self._restarts.burned(now)
         return self._restarts.delay(now, now - worker.born)
 
     def _start_aside(self, place: _Place, before: Worker | None, wait: float) -> None:
-        threading.Thread(target=self._restart, args=(place, before, wait), name="restart", daemon=True).start()
+        place.wanted = None
+        try:
+            threading.Thread(target=self._restart, args=(place, before, wait), name="restart", daemon=True).start()
+        except RuntimeError as error:  # no more threads may be started: the idle watch, which has its own, asks again
+            place.wanted = before, wait
+            _logger.warning("model process did not start", extra={"model": self.name, "reason": f"{error}"})
 
     def _restart(self, place: _Place, before: Worker | None, wait: float) -> None:
         """In a thread of its own: starting takes as long as the model takes to open."""
@@ -427,7 +486,7 @@ class ProcessRunner:
             _logger.warning("model process did not start", extra={"model": self.name, "reason": str(found)})
             wait = self._restarts.delay(time.monotonic(), 0.0)
             if self._restarts.failed and not any(other.worker for other in self._places):
-                self._failure = self._failed(str(found))
+                self._failure = version_failed(self.name, str(found))
             self._start_aside(place, None, wait)
         else:
             self._seat(place, found)
@@ -436,95 +495,9 @@ class ProcessRunner:
             self._observer.restarted()
         self._observer.changed()
 
-    def _is_closed(self) -> UnavailableError:
-        return UnavailableError("serve.runner-closed", f"The runner of {self.name!r} is closed.")
-
-    def _lost(self, reason: str) -> UnavailableError:
-        return UnavailableError(
-            LOST,
-            f"The process of model {self.name!r} ended before it answered.",
-            why=f"It {reason}; another one is being started.",
-            fix="Try again.",
-            details={"retry_after": 1},
-        )
-
-    def _failed(self, reason: str) -> UnavailableError:
-        return UnavailableError(
-            "serve.version-failed",
-            f"Model {self.name!r} cannot be run now: its processes end again and again.",
-            why=f"The last one {reason}.",
-            fix="See the server's log; roll back to a version that runs.",
-            details={"retry_after": round(LONGEST_SECONDS)},
-        )
-
 
 def _files(package: Package) -> PackageFiles:
     try:
         return PackageFiles(package)
     except OSError as error:
-        raise _not_started(package.name, error) from error
-
-
-def _not_started(model: str, error: OSError) -> UnavailableError:
-    return UnavailableError(
-        "serve.runner-failed-to-start",
-        f"The process of model {model!r} could not be started.",
-        why=f"{error}.",
-        fix="Check that there is room on the disk for temporary files, and for another process.",
-        details={"retry_after": round(LONGEST_SECONDS)},
-    )
-
-
-class ProcessRunners:
-    """Loads native packages.
-
-    Args:
-        instances: processes per version.
-        memory_bytes: address space of each.
-        isolation: the least that each must hold, where a package does not ask for more.
-        wish: kinds of devices; what the models are told of it is :func:`told_devices`.
-    """
-
-    def __init__(
-        self,
-        *,
-        instances: int = 1,
-        memory_bytes: int = MEMORY_BYTES,
-        isolation: Isolation = "standard",
-        wish: DeviceWish | None = None,
-    ) -> None:
-        self._instances, self._memory_bytes, self._isolation = instances, memory_bytes, isolation
-        self._devices = told_devices(wish)
-
-    def load(self, package: Package, *, threads: int = 1, instead: str = "") -> ProcessRunner:  # noqa: ARG002 - the port's
-        """A runner whose first process has opened the model.
-
-        Raises:
-            CorruptError: the bytes do not match the manifest.
-            BadInputError: ``serve.model-unusable``: the model cannot be opened.
-            UnavailableError: ``serve.runner-failed-to-start``.
-            RefusedError: ``serve.native-unsupported``: this system has no means to hold such a process.
-        """
-        if not sys.platform.startswith("linux"):
-            raise RefusedError(
-                "serve.native-unsupported",
-                f"Model {package.name!r} runs as code, which needs Linux.",
-                fix="Serve it on Linux, or pack it as ONNX.",
-            )
-        return ProcessRunner(
-            package,
-            instances=self._instances,
-            threads=threads,
-            memory_bytes=self._memory_bytes,
-            isolation=self._isolation,
-            devices=self._devices,
-        )
-
-
-def told_devices(wish: DeviceWish | None) -> tuple[str, ...]:
-    """The devices of the first kind that was asked for, as PyTorch names them; the CPU where nobody asked for one."""
-    if wish is None or wish.automatic:
-        return ("cpu",)
-    first = wish.choices[0]
-    kind = {"cuda": "cuda", "tensorrt": "cuda", "migraphx": "cuda", "coreml": "mps"}.get(first.kind, "cpu")
-    return tuple(f"{kind}:{number}" for number in first.ids) if kind == "cuda" and first.ids else (kind,)
+        raise not_started(package.name, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import onnxruntime  # reports nothing to its maker: ``modelwright/__init__.py`` forbade it before this line could run
@@ -16,10 +17,12 @@ _NO_FOLDER = "/dev/null"  # tensors kept in files beside a graph would be read f
 _QUIET = 4  # fatal only: errors reach the caller as exceptions, not as lines on stderr
 _RECORD = "session.record_ep_graph_assignment_info"
 
-Open = Callable[[bytes, Any, Sequence[Provider]], Any]
+Graph = bytes | Path
+"""A serialized model; or where it lies in a private folder, with the tensors that are kept beside it."""
+Open = Callable[[Graph, Any, Sequence[Provider]], Any]
 
 
-def open_session(graph: bytes, options: Any, wanted: Sequence[Provider]) -> Any:
+def open_session(graph: Graph, options: Any, wanted: Sequence[Provider]) -> Any:
     """ONNX Runtime's own session; it does not put another provider in the place of one that fails."""
     names, settings = [name for name, _ in wanted], [dict(given) for _, given in wanted]
     return onnxruntime.InferenceSession(graph, options, names, settings, enable_fallback=0)
@@ -39,11 +42,11 @@ class Sessions:
         self._wish, self._memory_bytes = wish, memory_bytes
         self._available, self._opener = frozenset(available), opener
 
-    def open(self, graph: bytes, *, name: str, threads: int, instead: str = "") -> tuple[list[Any], Placement]:
+    def open(self, graph: Graph, *, name: str, threads: int, instead: str = "") -> tuple[list[Any], Placement]:
         """A session for each device, and where they are.
 
         Args:
-            graph: serialized ONNX model.
+            graph: serialized ONNX model, or its path in a private folder.
             name: the model's name, for messages.
             threads: threads inside one operator, where the CPU runs it.
             instead: why another device than the CPU will not do.
@@ -70,9 +73,9 @@ class Sessions:
             reasons.append(reason)
         raise self._unavailable(name, " ".join(reasons))
 
-    def _on_cpu(self, graph: bytes, name: str, threads: int, reason: str) -> tuple[list[Any], Placement]:
+    def _on_cpu(self, graph: Graph, name: str, threads: int, reason: str) -> tuple[list[Any], Placement]:
         try:
-            session = self._opener(graph, _options(threads), providers("cpu", None, 0))
+            session = self._opener(graph, _options(threads, graph), providers("cpu", None, 0))
         except Exception as error:  # ONNX Runtime's own exceptions share no public base class
             raise BadInputError(
                 "serve.graph-unusable",
@@ -82,9 +85,9 @@ class Sessions:
             ) from error
         return [session], Placement(reason=reason) if reason else ON_CPU
 
-    def _on_devices(self, graph: bytes, devices: Devices, threads: int) -> tuple[list[Any], str]:
+    def _on_devices(self, graph: Graph, devices: Devices, threads: int) -> tuple[list[Any], str]:
         """A session for each device; or none, and why."""
-        options, sessions = _options(threads), []
+        options, sessions = _options(threads, graph), []
         options.add_session_config_entry(_RECORD, "1")
         provider = PROVIDERS[devices.kind].name
         for number in devices.ids or (None,):
@@ -119,7 +122,7 @@ def first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0][:500]
 
 
-def _options(threads: int) -> Any:
+def _options(threads: int, graph: Graph) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # ONNX Runtime would size its pool from the host, not from our share
     options.inter_op_num_threads = 1
@@ -128,5 +131,6 @@ def _options(threads: int) -> Any:
     options.log_severity_level = _QUIET
     # An arena keeps the memory of the largest run for ever, and makes every small model half as large again.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
+    if isinstance(graph, bytes):
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -39,12 +40,13 @@ from modelwright.adapters.runners.frames import (
 from modelwright.adapters.runners.stream_book import Said, StreamBook
 from modelwright.core.errors import BadInputError, InternalError, ModelwrightError, UnavailableError
 from modelwright.core.package import canonical_json
-from modelwright.jail import environment
+from modelwright.jail import apart, environment
 from modelwright.ports.runner import SequenceMark
 
 MAX_ANSWER_BYTES = 256 * 2**20
 OPEN_SECONDS = 120.0
 _MODULE = "modelwright.adapters.runners.native_host"
+_APART = "modelwright.adapters.runners.native_apart"
 # Isolated from the environment, yet running the very code that its parent runs, wherever that was imported from.
 _PROGRAM = (
     f"import sys; sys.path.count(sys.argv[1]) or sys.path.insert(0, sys.argv[1]); from {_MODULE} import main; main()"
@@ -55,7 +57,7 @@ _spawning: dict[int, ThreadPoolExecutor] = {}
 
 
 class LostError(Exception):
-    """The process is of no more use; ``reason`` is ``crashed``, ``hung`` or ``violated``."""
+    """The process is of no more use; ``reason`` is ``crashed``, ``hung``, ``violated`` or ``burned``."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(detail or reason)
@@ -68,7 +70,7 @@ class Opening:
 
     ``files`` is the directory with the package's verified files; ``isolation`` the level of jail it must hold;
     ``memory_bytes`` bounds its address space; ``streams`` tells that it answers in chunks too; ``device`` is what the
-    model is told to run on.
+    model is told to run on. ``site`` is the folder of its libraries; None: they are those of this process.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Opening:
     memory_bytes: int
     device: str = "cpu"
     streams: bool = False
+    site: Path | None = None
 
 
 class Worker:
@@ -244,6 +247,14 @@ class Worker:
             return int(pages) * os.sysconf("SC_PAGE_SIZE")
         return 0
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of all its threads up to now; 0 when it is gone."""
+        with contextlib.suppress(OSError):
+            # What clock_getcpuclockid(3) gives for a process; a tenth of the cost of reading /proc/PID/stat.
+            return time.clock_gettime((~self.process.pid << 3) | 2)
+        return 0.0
+
 
 def open_worker(opening: Opening, scratch: Path, check: AnswerCheck) -> Worker:
     """Start a process and wait until it has opened the model.
@@ -252,9 +263,10 @@ def open_worker(opening: Opening, scratch: Path, check: AnswerCheck) -> Worker:
         BadInputError: ``serve.model-unusable``: the model cannot be opened.
         UnavailableError: ``serve.runner-failed-to-start``: it ended, or took too long.
     """
+    spawner = _spawner()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     frames = Frames(ours, max_bytes=MAX_ANSWER_BYTES)
-    process = _spawner().submit(_spawn, scratch, theirs).result()
+    process = spawner.submit(_spawn, opening, scratch, theirs).result()
     worker = Worker(process, frames, check, "", streams=opening.streams)
     try:
         ours.setblocking(False)
@@ -294,6 +306,7 @@ def _request(opening: Opening, scratch: Path) -> bytes:
             "threads": opening.threads,
             "device": opening.device,
             "parent": os.getpid(),
+            "site": str(opening.site or ""),
         }
     )
 
@@ -333,14 +346,25 @@ def _spawner() -> ThreadPoolExecutor:
     """The thread that starts processes, and lives as long as this process: they end with the thread they came from."""
     pid = os.getpid()
     if pid not in _spawning:
-        _spawning[pid] = ThreadPoolExecutor(1, thread_name_prefix="spawn")
+        pool = ThreadPoolExecutor(1, thread_name_prefix="spawn")
+        try:
+            pool.submit(os.getpid).result()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, "no more threads may be started") from error
+        _spawning[pid] = pool
     return _spawning[pid]
 
 
-def _spawn(scratch: Path, theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _command(opening: Opening, scratch: Path, descriptor: str) -> list[str]:
+    if opening.site is None:
+        return [sys.executable, "-I", "-B", "-c", _PROGRAM, _ROOT, descriptor]
+    return apart.command(_APART, _ROOT, descriptor, _request(opening, scratch).decode())
+
+
+def _spawn(opening: Opening, scratch: Path, theirs: socket.socket) -> subprocess.Popen[bytes]:
     with theirs:
         return subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", _PROGRAM, _ROOT, str(theirs.fileno())],
+            _command(opening, scratch, str(theirs.fileno())),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

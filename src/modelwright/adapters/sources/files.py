@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelwright.core.errors import BadInputError
 from modelwright.core.table import Column, Table, missing
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 # The words for a missing value that R and pandas write; as pandas does, a category named like one of them is missing.
 _CSV = "header = true, sample_size = -1, nullstr = ['', 'NA', 'N/A', 'NaN', 'nan', 'null', 'NULL']"
@@ -48,7 +51,7 @@ class FileSource:
         Whole numbers keep their width, with missing values they become float64; 128-bit whole numbers and decimals
         become float64; dates and times become ``datetime64[us]`` in UTC; booleans with missing values become objects
         ``"True"``, ``"False"`` and None; enumerations, UUIDs and times of day become text. In CSV an empty field,
-        ``NA``, ``N/A``, ``NaN`` and ``null`` are missing.
+        ``NA``, ``N/A``, ``NaN`` and ``null`` are missing, and of all words only ``true`` and ``false`` are booleans.
 
         Raises:
             BadInputError: ``source.missing``, ``source.unknown-format``, ``source.unreadable``, ``source.empty``.
@@ -66,7 +69,11 @@ class FileSource:
                 connection.execute("SET TimeZone = 'UTC'")
                 query = f"DESCRIBE SELECT * FROM {reader}"  # noqa: S608 - fixed text
                 described = connection.execute(query, [str(path)]).fetchall()
-                columns = _selected({str(row[0]): str(row[1]) for row in described}, path)
+                types = {str(row[0]): str(row[1]) for row in described}
+                if words := _words(connection, path, reader, types):
+                    reader = _as_text(reader, words)
+                    types |= dict.fromkeys(words, "VARCHAR")
+                columns = _selected(types, path)
                 query = f"SELECT {columns} FROM {reader}"  # noqa: S608 - quoted names and fixed text
                 fetched = connection.execute(query, [str(path)]).fetchnumpy()
         except duckdb.Error as error:
@@ -108,6 +115,26 @@ class FileSource:
                 why=getattr(error, "strerror", None) or _reason(error),
                 fix="Give a path in a directory that exists and that you may write to.",
             ) from error
+
+
+def _as_text(reader: str, names: Sequence[str]) -> str:
+    """A CSV reader that leaves these columns as they are written."""
+    kept = ", ".join("'" + name.replace("'", "''") + "': 'VARCHAR'" for name in names)
+    return f"{reader.removesuffix(')')}, types = {{{kept}}})"
+
+
+def _words(connection: DuckDBPyConnection, path: Path, reader: str, types: Mapping[str, str]) -> list[str]:
+    """Columns of a CSV file that DuckDB takes for booleans and that are words, such as yes and no, or t and f.
+
+    To pandas, with which the model was trained, they are text, and its classes have those names.
+    """
+    truths = [name for name, kind in types.items() if kind == "BOOLEAN"]
+    if not truths or not reader.startswith("read_csv"):
+        return []
+    tests = ", ".join(f"bool_and(lower({_quoted(name)}) IN ('true', 'false'))" for name in truths)
+    query = f"SELECT {tests} FROM {_as_text(reader, truths)}"  # noqa: S608 - quoted names and fixed text
+    row = connection.execute(query, [str(path)]).fetchone() or ()
+    return [name for name, plain in zip(truths, row, strict=True) if plain is False]
 
 
 def _is_empty(path: Path) -> bool:

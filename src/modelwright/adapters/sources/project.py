@@ -19,12 +19,16 @@ models:
     gates: {roc_auc: 0.7}          # metric to the least value (for a loss: the largest) that passes
     latency_budget_ms: 50          # median milliseconds allowed for one row
     keep_shadow: "1"               # a version that runs as shadow across promotions
+    signed: [champion]             # where a signature by a trusted key is asked for
 alerts:
   - channel: webhook
     url: https://example.org/hook
     secret: "..."                  # signs the body
 settings:                          # read by modelwright.settings; an environment variable counts before them
   workers: 2
+graphs:                            # read by the adapter of graphs when one of them is packed
+  flights:
+    nodes: {small: {package: small.mw}, large: {package: large.mw}, both: {ensemble: [small, large]}}
 ```
 
 Every key is optional, but a recipe needs ``load``, ``train`` and ``target``, and an alert its ``channel``.
@@ -88,12 +92,14 @@ class _Model(msgspec.Struct, forbid_unknown_fields=True):
     latency_budget_ms: Positive = ModelPolicy().latency_budget_ms
     keep_shadow: str = ""
     inputs: _Inputs = msgspec.field(default_factory=_Inputs)
+    signed: list[Literal["register", "champion", "challenger", "shadow"]] = msgspec.field(default_factory=list)
 
 
 class _Project(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, Any] = msgspec.field(default_factory=dict)
     alerts: list[dict[str, Any]] = msgspec.field(default_factory=list)
     settings: dict[str, Any] | None = None
+    graphs: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,7 @@ def _policy(path: Path, name: str, body: object, root: Path) -> ModelPolicy:
         gates=model.gates,
         latency_budget_ms=model.latency_budget_ms,
         keep_shadow=model.keep_shadow,
+        signed=tuple(model.signed),
         inputs=InputPolicy(model.inputs.out_of_range, model.inputs.unseen_category, model.inputs.not_finite),
     )
 

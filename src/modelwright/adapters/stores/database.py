@@ -22,6 +22,7 @@ from modelwright.adapters.stores.private_files import make_directory, make_file
 from modelwright.adapters.stores.routes import SqlRoutes
 from modelwright.adapters.stores.tokens import SqlTokens
 from modelwright.adapters.stores.transactions import reading, writing
+from modelwright.adapters.stores.trust import SqlTrust
 from modelwright.adapters.stores.versions import SqlVersions
 from modelwright.core.errors import BadInputError, ConflictError, UnavailableError
 
@@ -42,6 +43,7 @@ class Database:
         self.routes = SqlRoutes(engine, self.ledger, now)
         self.tokens = SqlTokens(engine, self.ledger, now)
         self.findings = SqlFindings(engine, self.ledger)
+        self.trust = SqlTrust(engine, self.ledger, now)
 
     def close(self) -> None:
         """Sign the ledger's head and give the connections back."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from modelwright.adapters.stores import schema
 from modelwright.adapters.stores.ledger import SqlLedger
@@ -27,20 +27,29 @@ class SqlFindings:
         self._engine = engine
         self._ledger = ledger
 
-    def add_report(self, report: WatchReport, *, act: Act) -> int:
+    def add_report(self, report: WatchReport, *, act: Act, follows: float | None = None) -> int:
         """Keep a report and a ledger entry ``watch.report`` naming its findings; returns its id.
 
-        The id is the sequence number of that entry. The same ``act.key`` gives the first id again.
+        The id is the sequence number of that entry. The same ``act.key`` gives the first id again. 0: another report
+        than the one that it ``follows`` is the newest.
         """
         action = "watch.report"
         with self._ledger.acting() as connection:
             first = self._ledger.first(connection, action, report.model, act)
             if first is not None:
                 return first.sequence
+            if follows is not None and follows != self._end(connection, report.model):
+                return 0
             sequence = self._ledger.record(connection, action, report.model, act, report_evidence(report)).sequence
             text = canonical_json(to_json(report)).decode()
             connection.execute(insert(_REPORTS).values(sequence=sequence, model=report.model, report=text))
             return sequence
+
+    @staticmethod
+    def _end(connection: Connection, model: str) -> float:
+        query = select(_REPORTS.c.report).where(_REPORTS.c.model == model).order_by(_REPORTS.c.sequence.desc())
+        text = connection.execute(query.limit(1)).scalar()
+        return 0.0 if text is None else from_json(WatchReport, json.loads(text), "A report").ends
 
     def reports(self, model: str, *, limit: int = 100) -> Sequence[WatchReport]:
         """Newest first, at most ``limit``."""

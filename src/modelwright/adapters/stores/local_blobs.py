@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelwright.adapters.stores.private_files import make_directory, sync_directory
+from modelwright.core.content import LARGE_BYTES, Content, StoredFile, pieces, sha256
 from modelwright.core.errors import CorruptError, NotFoundError, UnavailableError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -40,16 +41,16 @@ class LocalBlobs:
         except OSError as error:
             raise self._unavailable(error) from error
 
-    def put(self, content: bytes) -> str:
+    def put(self, content: Content) -> str:
         """Store durably and return the hex SHA-256; storing the same bytes again writes nothing.
 
         Raises:
             UnavailableError: ``blobs.unavailable``: the disk is full or failed; nothing was stored.
         """
-        digest = hashlib.sha256(content).hexdigest()
+        digest = sha256(content)
         path = self._path(digest)
         try:
-            if not self._holds(path, content):
+            if not self._holds(path, digest):
                 self._write(path, content)
             # Also for a blob that was there: another process may have renamed it only just now.
             sync_directory(path.parent)
@@ -58,20 +59,20 @@ class LocalBlobs:
             raise self._unavailable(error) from error
         return digest
 
-    def get(self, digest: str) -> bytes:
-        """The bytes, after comparing their SHA-256 with the digest.
+    def get(self, digest: str) -> Content:
+        """The bytes, after comparing their SHA-256 with the digest; a large blob stays in its file.
 
         Raises:
             NotFoundError: ``blobs.unknown``.
             CorruptError: ``blobs.corrupt``.
         """
         try:
-            content = self._path(digest).read_bytes()
+            content = _content(self._path(digest))
         except FileNotFoundError:
             raise NotFoundError("blobs.unknown", f"There is no blob {digest[:64]!r}.") from None
         except OSError as error:
             raise self._unavailable(error) from error
-        if hashlib.sha256(content).hexdigest() != digest:
+        if sha256(content) != digest:
             raise CorruptError(
                 "blobs.corrupt",
                 f"Blob {digest} does not match its digest.",
@@ -104,21 +105,23 @@ class LocalBlobs:
         return self._blobs / digest[:2] / digest
 
     @staticmethod
-    def _holds(path: Path, content: bytes) -> bool:
+    def _holds(path: Path, digest: str) -> bool:
         """True when the very bytes are stored; a damaged blob is written anew."""
         try:
-            return path.read_bytes() == content
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == digest
         except OSError:
             return False
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: Content) -> None:
         staged = self._staging / secrets.token_hex(16)
         handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
-                view = memoryview(content)
-                while view:
-                    view = view[file.write(view[:_CHUNK]) or 0 :]
+                for piece in pieces(content):
+                    view = memoryview(piece)
+                    while view:
+                        view = view[file.write(view[:_CHUNK]) or 0 :]
                 os.fsync(file.fileno())
             make_directory(path.parent)
             staged.replace(path)
@@ -141,3 +144,12 @@ class LocalBlobs:
             why=f"{error.strerror or error}: {self._root}",
             fix="Check that the disk has room and that the data directory is writable.",
         )
+
+
+def _content(path: Path) -> Content:
+    file = path.open("rb")
+    size = os.fstat(file.fileno()).st_size
+    if size >= LARGE_BYTES:
+        return StoredFile(file, size)  # never rewritten: a new blob is another file under its own name
+    with file:
+        return file.read()

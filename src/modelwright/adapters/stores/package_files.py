@@ -9,15 +9,18 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelwright.adapters.stores.package_readers import DirectoryReader, ZipReader
-from modelwright.core.errors import BadInputError, ConflictError, NotFoundError
+from modelwright.core.content import Content, pieces, whole
+from modelwright.core.errors import BadInputError, ConflictError, CorruptError, NotFoundError, TooLargeError
 from modelwright.core.package import Package, canonical_json
-from modelwright.core.package_codec import MANIFEST, MAX_FILES, open_from
+from modelwright.core.package_codec import BUNDLE, MANIFEST, MAX_FILES, open_from
 
-MAX_BYTES = 2 * 2**30
+MAX_BYTES = 64 * 2**30
+MAX_ZIP_BYTES = 4 * 2**30 - 2**24
+"""What fits into a zip without ZIP64 records, which no reader here takes."""
 SUFFIXES = (".mw", ".zip")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -28,17 +31,33 @@ def open_path(path: Path, *, max_bytes: int = MAX_BYTES) -> Package:
     Raises:
         NotFoundError: ``package.not-found``.
         BadInputError: ``package.unreadable``, ``package.not-a-package``.
-        CorruptError: ``package.malformed``, ``package.unsafe-entry``, ``package.corrupt`` and as
-            :func:`modelwright.core.package_codec.open_from`.
+        CorruptError: ``package.malformed``, ``package.unsafe-entry``, ``package.corrupt``, ``package.unlisted-file``
+            and as :func:`modelwright.core.package_codec.open_from`.
         TooLargeError: ``package.too-large``.
     """
     if path.is_dir():
-        return open_from(DirectoryReader(path, max_bytes).read)
+        return _opened(DirectoryReader(path, max_bytes))
     if not path.exists():
         raise NotFoundError(
             "package.not-found", f"There is no package at {path}.", fix="Check the path; a package ends in .mw."
         )
-    return open_from(ZipReader(path, max_bytes).read)
+    return _opened(ZipReader(path, min(max_bytes, MAX_ZIP_BYTES)))
+
+
+def _opened(reader: DirectoryReader | ZipReader) -> Package:
+    """The package with the signature beside it, if there is one; a signed package holds nothing but what is listed."""
+    package = open_from(reader.read)
+    if not reader.has(BUNDLE):
+        return package
+    unlisted = reader.names() - package.manifest.files.keys() - {MANIFEST, BUNDLE}
+    if unlisted:
+        raise CorruptError(
+            "package.unlisted-file",
+            f"The signed package {package.name} holds files that its manifest does not list.",
+            why=f"They were added after packing: {', '.join(sorted(unlisted)[:5])}.",
+            fix="Remove them, or get the package again from whoever signed it.",
+        )
+    return replace(package, bundle=whole(reader.read(BUNDLE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +130,15 @@ def write_zip(package: Package, path: Path) -> None:
 
     Raises:
         BadInputError: ``package.unwritable``.
+        TooLargeError: ``package.too-large``: such a package is written as a directory.
     """
+    if sum(entry.size for entry in package.manifest.files.values()) > MAX_ZIP_BYTES:
+        raise TooLargeError(
+            "package.too-large",
+            f"Package {package.name} does not fit into one file.",
+            why=f"A package file holds {MAX_ZIP_BYTES} bytes at most.",
+            fix="Write it as a directory: give a path that does not end in .mw.",
+        )
     with _writing(path):
         part = _beside(path)
         try:
@@ -122,7 +149,10 @@ def write_zip(package: Package, path: Path) -> None:
                         entry = zipfile.ZipInfo(name, _EPOCH)
                         entry.create_system = 3
                         entry.external_attr = (stat.S_IFREG | 0o600) << 16
-                        archive.writestr(entry, content)
+                        entry.file_size = len(content)  # as writestr does: decides how the entry is laid out
+                        with archive.open(entry, "w") as held:
+                            for piece in pieces(content):
+                                held.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
@@ -158,11 +188,13 @@ def write_directory(package: Package, path: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _contents(package: Package) -> Iterator[tuple[str, bytes]]:
+def _contents(package: Package) -> Iterator[tuple[str, Content]]:
     """Every file, verified, by name; the manifest first, so that a reader of a stream meets it first."""
     yield MANIFEST, canonical_json(package.manifest.to_json())
     for name in sorted(package.manifest.files):
-        yield name, package.read(name)
+        yield name, package.content(name)
+    if package.bundle is not None:
+        yield BUNDLE, package.bundle
 
 
 def _fill(package: Package, root: Path) -> None:
@@ -175,7 +207,8 @@ def _fill(package: Package, root: Path) -> None:
         made.add(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            for piece in pieces(content):
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
     for directory in made:

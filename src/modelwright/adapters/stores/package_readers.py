@@ -14,9 +14,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from modelwright.core.content import Content, content_of
 from modelwright.core.errors import BadInputError, CorruptError, ModelwrightError, TooLargeError
-from modelwright.core.package_codec import MANIFEST, MAX_FILES, is_safe_file_name
+from modelwright.core.package_codec import BUNDLE, MANIFEST, MAX_FILES, is_safe_file_name
 
 MAX_RATIO = 100
 MAX_MANIFEST_BYTES = 16 * 2**20
@@ -60,14 +62,14 @@ class DirectoryReader:
                 fix="Check the path.",
             )
 
-    def read(self, name: str) -> bytes:
-        """The content of a regular file."""
-        limit = MAX_MANIFEST_BYTES if name == MANIFEST else self._max_bytes
+    def read(self, name: str) -> Content:
+        """The content of a regular file; a large one in a copy, which nobody can change while it is used."""
+        limit = MAX_MANIFEST_BYTES if name in {MANIFEST, BUNDLE} else self._max_bytes
         try:
             with os.fdopen(self._open(name), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise _unsafe(name, "it is not a regular file")
-                content = file.read(limit + 1)
+                content = content_of(file, expected=os.fstat(file.fileno()).st_size, limit=limit)
         except FileNotFoundError as error:
             raise CorruptError(
                 "package.corrupt", f"The package at {self._root} lacks its file {name!r}.", fix="Pack the model again."
@@ -77,6 +79,18 @@ class DirectoryReader:
         if len(content) > limit:
             raise _too_large(f"File {name!r}", limit)
         return content
+
+    def has(self, name: str) -> bool:
+        """True when something of that name is there, a link too."""
+        return os.path.lexists(self._root / name)
+
+    def names(self) -> set[str]:
+        """Everything below the directory that is no directory."""
+        found = set()
+        for folder, folders, files in os.walk(self._root):
+            paths = [Path(folder) / name for name in (*folders, *files)]
+            found |= {str(path.relative_to(self._root)) for path in paths if path.is_symlink() or not path.is_dir()}
+        return found
 
     def _open(self, name: str) -> int:
         """Open part by part relative to the part before, refusing links at each step."""
@@ -102,7 +116,7 @@ class ZipReader:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path, self._max_bytes = path, max_bytes
         with self._archive() as archive:
-            names = {entry.orig_filename for entry in archive.infolist()}
+            names = self._names = {entry.orig_filename for entry in archive.infolist()}
             if len(names) != len(archive.infolist()):
                 raise _unsafe(str(path), "a name occurs twice")
             for entry in archive.infolist():
@@ -117,9 +131,9 @@ class ZipReader:
                 fix="Check the path.",
             )
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str) -> Content:
         """The content of an entry, streamed under a running cap that no declared size can raise."""
-        limit = MAX_MANIFEST_BYTES if name == MANIFEST else self._max_bytes
+        limit = MAX_MANIFEST_BYTES if name in {MANIFEST, BUNDLE} else self._max_bytes
         with self._archive() as archive:
             try:
                 entry = archive.getinfo(name)
@@ -129,13 +143,19 @@ class ZipReader:
                 ) from error
             _check_entry(entry)
             limit = min(limit, max(MAX_RATIO * entry.compress_size, _CHUNK))
-            held = bytearray()
             with archive.open(entry) as stream:
-                while chunk := stream.read(_CHUNK):
-                    held += chunk
-                    if len(held) > limit:
-                        raise _too_large(f"Entry {name!r}", limit)
-            return bytes(held)
+                content = content_of(cast("BinaryIO", stream), expected=entry.file_size, limit=limit)
+            if len(content) > limit:
+                raise _too_large(f"Entry {name!r}", limit)
+            return content
+
+    def has(self, name: str) -> bool:
+        """True when there is an entry of that name."""
+        return name in self._names
+
+    def names(self) -> set[str]:
+        """Names of all entries."""
+        return set(self._names)
 
     @contextlib.contextmanager
     def _archive(self) -> Iterator[zipfile.ZipFile]:

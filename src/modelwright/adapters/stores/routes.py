@@ -13,11 +13,12 @@ from modelwright.adapters.stores.epoch import current_epoch, next_epoch
 from modelwright.adapters.stores.ledger import SqlLedger
 from modelwright.adapters.stores.tokens import live_grants
 from modelwright.adapters.stores.transactions import reading
+from modelwright.adapters.stores.trust import signatures, trusted
 from modelwright.core.access import Act
 from modelwright.core.names import require_model_name
 from modelwright.core.package import canonical_json
 from modelwright.core.record_codec import from_json, to_json
-from modelwright.core.registry import require_route
+from modelwright.core.registry import on_routes, require_route
 from modelwright.core.version import Route, RoutingTable
 
 _ROUTES = schema.routes
@@ -70,6 +71,8 @@ class SqlRoutes:
                 epoch=current_epoch(connection),
                 routes={route.model: route for route in routes},
                 tokens=live_grants(connection, self._now()),
+                trusted=tuple(trusted(connection)),
+                signatures=on_routes(routes, signatures(connection)),
             )
 
 

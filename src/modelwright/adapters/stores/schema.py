@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration. Kept here so that opening a current database need not import Alembic."""
 
 VERSION_TABLE = "mw_schema"
@@ -144,3 +144,25 @@ orders = Table(
     Column("sequence", BigInteger, ForeignKey("mw_ledger.sequence"), nullable=False, unique=True),
 )
 Index("mw_orders_model", orders.c.model, orders.c.sequence)
+
+trusted_keys = Table(
+    "mw_trusted_keys",
+    metadata,
+    Column("key_id", String(64), primary_key=True),
+    Column("public_key", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+    Column("added_at", Text, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("revoked_at", Text, nullable=False),
+    Column("revoked_why", Text, nullable=False),
+)
+
+signatures = Table(
+    "mw_signatures",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("bundle", String(64), primary_key=True),
+    Column("sequence", BigInteger, ForeignKey("mw_ledger.sequence"), nullable=False),
+)

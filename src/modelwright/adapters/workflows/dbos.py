@@ -327,6 +327,8 @@ class _DurableSteps:
         try:
             outcome = DBOS.run_step({"name": name}, attempt)
         except Exception as error:  # the attempt raises none: it is the store that failed
+            if self.closing.is_set():  # or it was closed while the step ran
+                raise StoppedError from error
             logger.exception("step %s could not be recorded", name)
             raise UnrecordedError(f"Step {name!r}: {error}", self.key) from error
         if "error" in outcome:

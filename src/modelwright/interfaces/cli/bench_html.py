@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelwright.interfaces.cli.bench_figures import TUNED, short, tuned_rows
+
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c232d}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.25rem .6rem;border-bottom:1px solid #e6e9ee}
@@ -64,10 +66,10 @@ def _loads(loads: Sequence[Mapping[str, Any]]) -> str:
             one["load"],
             f"{one['rate']['median']:,.0f}",
             f"{one['rate']['low']:,.0f} - {one['rate']['high']:,.0f}",
-            *(_short(one[name]["median"]) for name in ("p50", "p90", "p99", "p999", "most")),
+            *(short(one[name]["median"]) for name in ("p50", "p90", "p99", "p999", "most")),
             f"{sum(one['errors'].values()) + one['unanswered']:,}",
-            _short(one["requests_per_run"]),
-            _short(one["server_cores"]),
+            short(one["requests_per_run"]),
+            short(one["server_cores"]),
         ]
         for one in loads
     ]
@@ -89,18 +91,7 @@ def _judgement(body: Mapping[str, Any]) -> str:
 def _tuned(tuned: Sequence[Mapping[str, Any]]) -> str:
     if not tuned:
         return ""
-    rows = [
-        [
-            ", ".join(f"{name}={value}" for name, value in one["settings"].items()) or "as it is set",
-            f"{one['rate']:,.0f}",
-            _short(one["p99_ms"]),
-            f"{one['rate_ratio']:.2f} x",
-            f"{one['p99_ratio']:.2f} x",
-            "better" if one["better"] else "",
-        ]
-        for one in tuned
-    ]
-    return f"<h2>Settings</h2>{_table(['settings', 'answers/s', 'p99 ms', 'answers', 'p99', ''], rows)}"
+    return f"<h2>Settings</h2>{_table(TUNED, tuned_rows(tuned, no_better=''))}"
 
 
 def _repeat(body: Mapping[str, Any]) -> str:
@@ -118,9 +109,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
     lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
     return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
-
-
-def _short(figure: float | None) -> str:
-    if figure is None or figure != figure:  # noqa: PLR0124 - NaN alone differs
-        return "-"
-    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"

@@ -27,6 +27,7 @@ from modelwright.bench.limits import Limit, limits
 from modelwright.bench.session import Point, said
 from modelwright.bench.tune import Compared
 from modelwright.core.about import __version__
+from modelwright.interfaces.cli.bench_figures import TUNED, short, tuned_rows
 from modelwright.interfaces.cli.output import print_table
 
 LATENCIES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "most": "max"}
@@ -203,11 +204,11 @@ def _cells(one: Mapping[str, Any]) -> dict[str, str]:
         "load": one["load"],
         "answers/s": f"{one['rate']['median']:,.0f}",
         "rounds": f"{one['rounds']}: {one['rate']['low']:,.0f} - {one['rate']['high']:,.0f}",
-        **{f"{shown} ms": _short(one[name]["median"]) for name, shown in LATENCIES.items()},
+        **{f"{shown} ms": short(one[name]["median"]) for name, shown in LATENCIES.items()},
         "failed": f"{failed:,}" if failed else "-",
-        "per run": _short(one["requests_per_run"]),
-        "server": _short(one["server_cores"]),
-        "generator": _short(one["generator_core"]),
+        "per run": short(one["requests_per_run"]),
+        "server": short(one["server_cores"]),
+        "generator": short(one["generator_core"]),
     }
 
 
@@ -227,7 +228,7 @@ def plot(loads: Sequence[Mapping[str, Any]]) -> str:
         p50, p99 = one["p50"]["median"], one["p99"]["median"]
         full, light = (round((math.log10(figure) - low) * scale) for figure in (p50, p99))
         bar = "█" * full + "░" * (light - full)
-        lines.append(f"{one['rate']['median']:>10,.0f}/s {bar:<{BAR}} p50 {_short(p50)} ms, p99 {_short(p99)} ms")
+        lines.append(f"{one['rate']['median']:>10,.0f}/s {bar:<{BAR}} p50 {short(p50)} ms, p99 {short(p99)} ms")
     return "\n".join(lines)
 
 
@@ -237,7 +238,7 @@ def _show_capacity(found: Mapping[str, Any]) -> None:
     if not found["rate"]:
         click.echo(f"{click.style('capacity', bold=True)}  no rate that was tried keeps {target}")
         return
-    how = f"{found['rounds_within']} of {found['rounds']} rounds of its own kept it, p99 {_short(found['p99_ms'])} ms"
+    how = f"{found['rounds_within']} of {found['rounds']} rounds of its own kept it, p99 {short(found['p99_ms'])} ms"
     if not found["confirmed"]:
         how = "not confirmed: there was no time" if found["rounds"] < CONFIRMATIONS else f"not confirmed: {how}"
     above = f"; {found['failed_at']:,.0f} did not" if found["failed_at"] < 1e9 else "; nothing above was tried"
@@ -246,18 +247,7 @@ def _show_capacity(found: Mapping[str, Any]) -> None:
 
 def _show_tuned(body: Mapping[str, Any]) -> None:
     click.echo()
-    rows = [
-        [
-            ", ".join(f"{name}={value}" for name, value in one["settings"].items()) or "as it is set",
-            f"{one['rate']:,.0f}",
-            _short(one["p99_ms"]),
-            f"{one['rate_ratio']:.2f} x",
-            f"{one['p99_ratio']:.2f} x",
-            "better" if one["better"] else "-",
-        ]
-        for one in body["tuned"]
-    ]
-    print_table("Settings", ["settings", "answers/s", "p99 ms", "answers", "p99", ""], rows)
+    print_table("Settings", TUNED, tuned_rows(body["tuned"], no_better="-"))
     click.echo(
         "Ratios to the settings as they are, medians of the same rounds; better: beyond the spread of the rounds."
     )
@@ -302,9 +292,3 @@ def _reader(name: str) -> Callable[[Any], float]:
 
 def _median(point: Point, name: str) -> float:
     return spread([one.measured.figures for one in point.rounds], _reader(name)).median
-
-
-def _short(figure: float | None) -> str:
-    if figure is None or figure != figure:  # noqa: PLR0124 - NaN alone differs
-        return "-"
-    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"

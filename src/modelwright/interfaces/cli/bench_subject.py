@@ -136,7 +136,7 @@ def _described(door: Door, name: str) -> Signature:
 def _rows(wishes: Wishes, signature: Signature, package: Package | None) -> bodies.Rows:
     if wishes.data is not None:
         return _own_rows(existing_file(wishes.data, "data file"), signature, package)
-    golden = package.golden if package is not None else None
+    golden = package.golden.examples if package is not None and package.golden is not None else None
     if package is None or golden is None or not golden.rows:
         return bodies.invented(signature)
     inputs = package_codec.golden_tensors(signature.inputs, golden.inputs)

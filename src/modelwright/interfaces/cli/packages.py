@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,44 @@ from modelwright.core.errors import BadInputError
 from modelwright.core.names import require_model_name
 from modelwright.core.native import Isolation
 from modelwright.core.signature import Action, InputPolicy
+from modelwright.interfaces.cli.imports import show_imports
 from modelwright.interfaces.cli.output import FINDINGS, counted, json_option, print_json, print_table, working
-from modelwright.interfaces.cli.session import current_settings, existing, existing_file, existing_model
+from modelwright.interfaces.cli.package_summary import show_summary, summary
+from modelwright.interfaces.cli.session import (
+    current_platform,
+    current_settings,
+    existing,
+    existing_file,
+    existing_model,
+)
+from modelwright.interfaces.cli.signing import made
 
 if TYPE_CHECKING:
-    from modelwright.core.graph import Graph
     from modelwright.core.package import Package
+    from modelwright.core.trust import Signed
     from modelwright.ports.framework import Route
 
 ACTIONS = click.Choice(["accept", "warn", "reject", "coerce"])
 LEVELS = click.Choice(["strict", "standard", "off"])
-CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".skops"}
+CODE_BEARING = {
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".pt",
+    ".pt2",
+    ".pth",
+    ".ts",
+    ".bin",
+    ".ckpt",
+    ".keras",
+    ".h5",
+    ".skops",
+    ".npy",
+    ".npz",
+    ".dill",
+}
+
+GRAPH = click.option("--graph", help="Which of the graphs in modelwright.yaml; the one called --name when left out.")
 
 
 @click.command(
@@ -29,7 +57,8 @@ CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".
 )
 @click.argument("artifact")
 @click.option("--name", required=True, help="Name of the model: a-z, 0-9, dot, dash, underscore.")
-@click.option("--data", help="Labelled rows the conversion is certified on (.parquet, .csv, .jsonl).")
+@GRAPH
+@click.option("--data", help="Labelled rows the conversion is certified on (.parquet, .csv, .jsonl), or arrays (.npz).")
 @click.option("--target", default="", help="Column of --data that holds the truth.")
 @click.option("--reference", help="Training rows for the reference profile; --data when left out.")
 @click.option("--out-of-range", type=ACTIONS, default="accept", help="Numbers outside what the examples showed.")
@@ -39,12 +68,21 @@ CODE_BEARING = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".keras", ".h5", ".
 @click.option("--onnx", "route", flag_value="onnx", help="Convert to ONNX or refuse. Neither: convert where possible.")
 @click.option("--isolation", type=LEVELS, default="strict", help="Jail of a model that runs as code.")
 @click.option("--not-idempotent", is_flag=True, help="Never run a request again whose process died.")
+@click.option("--option", "options", multiple=True, help="NAME=VALUE for the framework; may be repeated.")
+@click.option("--kernels", is_flag=True, help="Measure what runs its trees fastest, and keep that in the package.")
+@click.option("--evidence", help="What people say for the card (.yaml): purpose, owner, license, data, limits, ...")
+@click.option("--requirements", help="The model's own libraries: it is opened, packed and served with these.")
+@click.option("--lock-hashes", is_flag=True, help="Ask the package index for digests of the wheels in the lock.")
+@click.option("--wheelhouse", help="Folder of wheels to use in place of an index.")
 @click.option("--explain", is_flag=True, help="Say how it would run, and why; write nothing.")
+@click.option("--sign", is_flag=True, help="Sign the package with --key, or with the setting signing_key.")
+@click.option("--key", help="PEM file of the private key to sign with.")
 @click.option("--output", "-o", help="Package to write; NAME.mw when left out. A path without .mw is a directory.")
 @json_option
 def pack(
     artifact: str,
     name: str,
+    graph: str | None,
     data: str | None,
     target: str,
     reference: str | None,
@@ -54,35 +92,64 @@ def pack(
     route: Route | None,
     isolation: Isolation,
     not_idempotent: bool,
+    options: tuple[str, ...],
+    kernels: bool,
+    evidence: str | None,
+    requirements: str | None,
+    lock_hashes: bool,
+    wheelhouse: str | None,
     explain: bool,
+    sign: bool,
+    key: str | None,
     output: str | None,
     as_json: bool,
 ) -> None:
-    """Pack a model file, or several that answer as one (.graph.yaml), into a portable, verifiable package.
+    """Pack a model file, or several that answer as one, into a portable, verifiable package.
 
     A .joblib or .pkl file is opened only in a jailed process. It is converted to ONNX where that works and gives
     the same answers; else it is packed as it is, to run in a jailed process. A .py file that defines
-    predict(inputs) always does. An .onnx file is packed as it is.
+    predict(inputs) always does. An .onnx file is packed as it is. Of MLflow it takes model directories, and
+    models:/NAME/VERSION and runs:/RUN/PATH where MLflow is installed (MLFLOW_TRACKING_URI says where they are). Several
+    models that answer as one are declared in a file that ends in .graph.yaml, or by name in the section `graphs` of
+    modelwright.yaml.
     """
     from modelwright import wiring  # lazy: adapters
     from modelwright.lifecycle import local  # lazy: statistics
 
     require_model_name(name)
-    with working(f"Packing {artifact} ...", quiet=as_json):
+    if requirements and route == "onnx":
+        raise BadInputError(
+            "pack.route-conflict",
+            "A model with libraries of its own is packed as code.",
+            why="--requirements and --onnx were both given.",
+            fix="Leave one of them out.",
+        )
+    wheels = existing(wheelhouse, "wheelhouse") if wheelhouse else None
+    with working(f"Packing {artifact} ...", quiet=as_json), wiring.local_model(artifact) as model:
+        wanted = existing_file(requirements, "requirements file") if requirements else None
+        locked = wiring.resolve(wanted, wheels) if wanted else ()
+        site = wiring.environments(current_settings()).build(locked, wheelhouse=wheels).site if wanted else None
         package = local.pack_file(
-            wiring.workbench(current_settings()),
-            existing_model(artifact),
+            wiring.workbench(current_settings(), kernels=kernels),
+            existing_model(model, graph=graph or name),
             name=name,
             data=existing_file(data, "data file") if data else None,
             target=target,
             reference=existing_file(reference, "data file") if reference else None,
             policy=InputPolicy(out_of_range, unseen_category),
             row_independent=row_independent,
-            route=route or "auto",
+            route="native" if wanted else route or "auto",
             isolation=isolation,
             idempotent=not not_idempotent,
+            options=named_options(options),
+            evidence=existing_file(evidence, "evidence file") if evidence else None,
+            site=site,
+            locking=wiring.locking(wanted, locked, hashes=lock_hashes, wheelhouse=wheels),
         )
         path = Path(output or f"{name}.mw")
+    if sign or key:
+        package = replace(package, bundle=made(package, key))
+    with working(f"Writing {path} ...", quiet=as_json):
         if not explain:
             wiring.save_package(package, path)
     if as_json:
@@ -91,28 +158,46 @@ def pack(
     show_summary(package, "not written (--explain)" if explain else str(path))
 
 
+def named_options(said: tuple[str, ...]) -> dict[str, str]:
+    """``NAME=VALUE`` words by name.
+
+    Raises:
+        BadInputError: ``cli.bad-option``.
+    """
+    found = {}
+    for word in said:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise BadInputError(
+                "cli.bad-option", f"{word!r} is not NAME=VALUE.", fix="Write it as --option device=cpu, for example."
+            )
+        found[name] = value
+    return found
+
+
 @click.command(epilog="Example: modelwright inspect flight-delay.mw")
 @click.argument("package")
 @json_option
-def inspect(package: str, as_json: bool) -> None:
-    """Show what a package holds: signature, certificate, files. Runs no code from it."""
+def inspect(package: str, as_json: bool) -> int:
+    """Show what a package holds: signature, certificate, files. Runs no code from it.
+
+    Of a model's file (.pkl, .joblib, .pt, .npy, .keras ...) it lists what opening it would import; exit code 3 when
+    something dangerous is among it, or when a part cannot be read. That is advice: no such list makes a file safe.
+    """
     from modelwright import wiring  # lazy: adapters
 
     path = existing(package, "package")
-    if path.suffix.lower() in CODE_BEARING:
-        raise BadInputError(
-            "inspect.code-bearing",
-            f"{path.name} is a {path.suffix} file: reading it would run code from it.",
-            why="Only packages can be inspected without running anything.",
-            fix=f"modelwright pack {path.name} --name NAME --data FILE --target COLUMN (converts it in a jail)",
-        )
+    if path.is_file() and path.suffix.lower() in CODE_BEARING:
+        return show_imports(wiring.look_into(existing_file(package, "model file")), package, as_json=as_json)
     opened = wiring.open_package(path)
     for name in opened.manifest.files:
-        opened.read(name)  # every byte is checked against its digest
+        opened.content(name)  # every byte is checked against its digest
+    signed = _signed(opened)
     if as_json:
-        print_json(summary(opened))
-        return
-    show_summary(opened, package)
+        print_json(summary(opened) | {"signed": asdict(signed)})
+    else:
+        show_summary(opened, package, signed.words)
+    return 0
 
 
 @click.command(epilog="Example: modelwright check flight-delay.mw --data validation.parquet --target late")
@@ -167,74 +252,15 @@ def show_verdict(verdict: dict[str, Any]) -> None:
         click.echo(f"{click.style('passed', fg='green', bold=True)} every gate")
 
 
-def summary(package: Package) -> dict[str, Any]:
-    """What a package is, as JSON."""
-    from dataclasses import asdict  # lazy
+def _signed(package: Package) -> Signed:
+    """What the signature beside a package is worth under the keys that are trusted here; a look makes no registry."""
+    import time  # lazy, with the rest: only `inspect` asks
 
-    return {
-        "name": package.name,
-        "digest": package.digest,
-        "description": asdict(package.description),
-        "signature": asdict(package.signature),
-        "native": asdict(package.native) if package.native else None,
-        "environment": _environment(package),
-        "parity": asdict(package.parity) if package.parity else None,
-        "graph": asdict(package.graph) if package.graph else None,
-        "files": {name: asdict(entry) for name, entry in package.manifest.files.items()},
-    }
+    from modelwright.signing.check import best
 
-
-def show_summary(package: Package, where: str) -> None:
-    """What a package is, for a person."""
-    made = package.description
-    click.echo(f"{click.style(package.name, bold=True)}  {where}")
-    click.echo(f"  digest   {package.digest}")
-    framework = f"{made.framework} {made.framework_version}".strip()
-    click.echo(f"  model    {made.model_class} ({framework}), route {made.route}")
-    if made.notes.get("route"):
-        click.echo(f"  why      {made.notes['route']}")
-    native = package.native
-    if native is not None:
-        again = "again" if native.idempotent else "never again"
-        click.echo(f"  code     {native.file}, opened by the loader {native.loader} in a process of its own only")
-        click.echo(f"  jail     {native.isolation}; a request whose process died is run {again}")
-        locked = [f"{row['name']} {row['version']}" for row in _environment(package)]
-        click.echo(f"  needs    Python {made.python}{''.join(f', {row}' for row in locked)}")
-    parity = package.parity
-    if package.graph is not None:
-        click.echo("  parity   of each model in its own package: nodes/NAME/parity.json")
-    elif parity is None:
-        came = "the graph was packed as it came" if native is None else "there is no other model to compare it with"
-        click.echo(f"  parity   no certificate: {came}")
-    else:
-        state = "holds" if parity.holds else "does not hold"
-        click.echo(
-            f"  parity   {state}: {counted(parity.rows, 'row')}, largest difference {parity.max_difference:.2g} "
-            f"(allowed {parity.tolerance:.2g}), {counted(parity.label_flips, 'label flip')}"
-        )
-    click.echo()
-    if package.graph is not None:
-        _show_graph(package.graph)
-    tensors = [["in", t.name, t.datatype, list(t.shape)] for t in package.signature.inputs]
-    tensors += [["out", t.name, t.datatype, list(t.shape)] for t in package.signature.outputs]
-    print_table("Signature", ["", "tensor", "datatype", "shape"], tensors)
-    click.echo()
-    print_table(
-        "Files", ["file", "bytes", "sha256"], [[n, e.size, e.sha256[:16]] for n, e in package.manifest.files.items()]
-    )
-
-
-def _show_graph(graph: Graph) -> None:
-    """The nodes, from the one that answers downwards."""
-    rows = [[name, graph.nodes[name].kind, graph.nodes[name].says] for name in graph.under(graph.answer)]
-    rows += [[name, node.kind, node.says] for name, node in graph.nodes.items() if name not in {row[0] for row in rows}]
-    print_table(f"Graph: {graph.answer} answers", ["node", "kind", "what it does"], rows)
-    click.echo()
-
-
-def _environment(package: Package) -> tuple[dict[str, str], ...]:
-    """Name, version and digest of the distributions that the model came from."""
-    from modelwright.core import package_codec as codec  # lazy: NumPy
-
-    known = codec.ENVIRONMENT in package.manifest.files
-    return codec.environment_from_json(package.read(codec.ENVIRONMENT)) if known else ()
+    home = current_settings().home
+    bundles = [package.bundle] if package.bundle is not None else []
+    if not bundles or not (home / "modelwright.db").exists():
+        return best(package.manifest, bundles, None, time.time())
+    with current_platform() as platform:
+        return best(package.manifest, bundles, platform.trust.keys(), platform.clock.now())

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from modelwright.interfaces.cli.output import json_option, print_json
 from modelwright.interfaces.cli.session import current_settings, existing
 from modelwright.settings import MAX_WORKERS, environment_of
 
+LEVELS = click.Choice(["strict", "standard", "off"])
 
-def _become(module: str, arguments: list[str]) -> None:
-    """Replace this process, so that signals and the exit code are the module's own."""
+
+def become(module: str, arguments: list[str], given: Mapping[str, object] | None = None) -> None:
+    """Replace this process, so that signals and the exit code are the module's own; ``given``: settings for it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    environment = environment_of({"project": current_settings().project.absolute()})  # all its processes read the file
+    environment = environment_of(
+        {"project": current_settings().project.absolute(), **(given or {})}
+    )  # all its processes read the file
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell wanted
 
 
@@ -45,6 +50,9 @@ def _devices(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--control", help="Address of the control plane and the pages [127.0.0.1:8081].")
 @click.option("--workers", type=click.IntRange(1, MAX_WORKERS), help="Gateway processes, one for each core to use [1].")
 @click.option("--device", callback=_devices, help="Devices that models run on, such as cuda:0,1 or cuda,cpu [auto].")
+@click.option(
+    "--isolation", "native_isolation", type=LEVELS, help="Least jail of models that run as code; off: none [standard]."
+)
 @click.option("--tls-certificate", help="PEM file with the server's certificate chain: speak TLS.")
 @click.option("--tls-key", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", help="PEM file: clients of the data plane need a certificate of this CA.")
@@ -74,6 +82,7 @@ def serve(
     arguments = ["--home", str(settings.home.absolute()), "--http", settings.http]
     arguments += ["--grpc", settings.grpc] if settings.grpc else []
     arguments += ["--device", settings.device]
+    isolation = {"native_isolation": settings.native_isolation} if given.get("native_isolation") else {}
     for name in ("tls_certificate", "tls_key", "tls_client_ca"):
         path = getattr(settings, name)
         arguments += [f"--{name.replace('_', '-')}", path] if path else []
@@ -82,10 +91,10 @@ def serve(
             arguments += ["--package", str(existing(package, "package"))]
         arguments += ["--models", str(existing(models, "folder"))] if models else []
         flags = [flag for flag, on in (("--no-auth", no_auth), ("--i-know", i_know)) if on]
-        _become("modelwright.processes.gateway", arguments + flags)
+        become("modelwright.processes.gateway", arguments + flags, isolation)
     arguments += ["--control", settings.control, "--project", str(settings.project.absolute())]
     arguments += ["--workers", str(settings.workers)]
-    _become("modelwright.processes.supervisor", arguments + (["--i-know"] if i_know else []))
+    become("modelwright.processes.supervisor", arguments + (["--i-know"] if i_know else []), isolation)
 
 
 @click.command(epilog="Example: modelwright reload")
@@ -144,4 +153,4 @@ def demo(folder: str, keep: bool, as_json: bool) -> None:
     Exit code 0 only if the maintained service beat the never-renewed one and the ledger verifies.
     """
     flags = [flag for flag, on in (("--keep", keep), ("--json", as_json)) if on]
-    _become("modelwright.demo.main", ["--folder", folder, *flags])
+    become("modelwright.demo.main", ["--folder", folder, *flags])

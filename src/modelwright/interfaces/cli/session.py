@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from modelwright.settings import Settings
 
 
+LOCAL_ROLE = "admin"
+"""Of whoever may write to the data directory: they need no token."""
+
 # what to say once a step of a story is done, and what it means that the next one runs
 STEPS = {
     "pack": "packed; checking ...",
@@ -132,7 +135,7 @@ def _follow(
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        return dict(workflow.run(story, arguments | {"actor": operator()}, key=key))
+        return dict(workflow.run(story, arguments | {"actor": operator(), "role": LOCAL_ROLE}, key=key))
     finally:
         done.set()
         watcher.join()
@@ -158,14 +161,22 @@ def existing(path: str, what: str) -> Path:
     raise BadInputError("cli.missing-file", f"There is no {what} {path}.", why=why, fix=fix)
 
 
-def existing_model(path: str) -> Path:
-    """A model's file that is there and can be read, or a folder with a file ``model.py``.
+_FOLDERS = ("model.py", "manifest.json", "config.json", "saved_model.pb", "MLmodel")
+
+
+def existing_model(path: str, *, graph: str = "") -> Path:
+    """A model's file that is there and can be read, a folder that holds a model, or a package's folder.
+
+    Of a project file it is the graph of that name (``modelwright.yaml#NAME``).
 
     Raises:
         BadInputError: as :func:`existing_file`.
     """
     found = existing(path, "model file")
-    return found if (found / "model.py").is_file() else existing_file(path, "model file")
+    if found.suffix == ".yaml" and not found.name.endswith(".graph.yaml"):
+        return existing_file(path, "project file").with_name(f"{found.name}#{graph}")
+    whole = any((found / name).is_file() for name in _FOLDERS)
+    return found if whole else existing_file(path, "model file")
 
 
 def existing_file(path: str, what: str) -> Path:

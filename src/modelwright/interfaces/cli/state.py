@@ -81,13 +81,17 @@ def running_server(file: Path) -> dict[str, Any] | None:
 @json_option
 def versions(name: str, as_json: bool) -> None:
     """List the versions of a model, oldest first."""
+    from modelwright.lifecycle.signed import signed_state  # lazy: the stories
+
     with current_platform() as platform:
         found = platform.versions.versions(name)
         aliases: dict[str, list[str]] = {}
         for alias, number in platform.versions.aliases(name).items():
             aliases.setdefault(number, []).append(alias)
+        signed = {version.number: signed_state(platform, version.digest) for version in found}
     if as_json:
-        print_json([asdict(version) | {"aliases": aliases.get(version.number, [])} for version in found])
+        more = {v.number: {"aliases": aliases.get(v.number, []), "signed": asdict(signed[v.number])} for v in found}
+        print_json([asdict(version) | more[version.number] for version in found])
         return
     rows = [
         [
@@ -96,11 +100,13 @@ def versions(name: str, as_json: bool) -> None:
             clock_time(v.created_at),
             v.created_by,
             v.digest[:12],
+            signed[v.number].signer or signed[v.number].key_id[:12],
+            signed[v.number].state,
             v.reason,
         ]
         for v in found
     ]
-    print_table(name, ["version", "aliases", "registered (UTC)", "by", "digest", "why"], rows)
+    print_table(name, ["version", "aliases", "registered (UTC)", "by", "digest", "signer", "signature", "why"], rows)
 
 
 @click.command(epilog="Example: modelwright history flight-delay")
@@ -172,9 +178,11 @@ def token() -> None:
 @json_option
 def token_issue(subject: str, role: str, days: float, rate: float, as_json: bool) -> None:
     """Make a token and print it, once: only its digest is kept."""
+    from modelwright.lifecycle.rollout import republish  # lazy: the stories
+
     with current_platform() as platform:
         text = platform.tokens.issue(subject, role, act=Act(operator()), ttl_seconds=days * 86_400, rate=rate)
-        platform.target.publish(platform.routes.table())
+        republish(platform)
     if as_json:
         print_json({"token": text, "subject": subject, "role": role})
         return
@@ -208,6 +216,8 @@ def token_list(as_json: bool) -> None:
 @json_option
 def token_revoke(subject: str, as_json: bool) -> None:
     """Revoke every token of a subject."""
+    from modelwright.lifecycle.rollout import republish  # lazy: the stories
+
     with current_platform() as platform:
         known = {grant.subject for grant in platform.tokens.grants()}
         if subject not in known:
@@ -215,7 +225,7 @@ def token_revoke(subject: str, as_json: bool) -> None:
             fix = f"Did you mean {near[0]!r}?" if near else "`modelwright token list` names them."
             raise NotFoundError("tokens.unknown-subject", f"Nobody named {subject!r} has a live token.", fix=fix)
         count = platform.tokens.revoke(subject, act=Act(operator()))
-        platform.target.publish(platform.routes.table())
+        republish(platform)
     if as_json:
         print_json({"revoked": count})
         return

@@ -8,9 +8,11 @@ import click
 
 from modelwright.core.names import require_model_name
 from modelwright.interfaces.cli.output import FINDINGS, json_option, moment, print_json, print_table
-from modelwright.interfaces.cli.packages import show_verdict
+from modelwright.interfaces.cli.packages import GRAPH, LEVELS, show_verdict
 from modelwright.interfaces.cli.session import current_platform, existing_file, existing_model, tell
 
+NATIVE = click.option("--native", "route", flag_value="native", help="Run the model as code in a jail; do not convert.")
+ONNX = click.option("--onnx", "route", flag_value="onnx", help="Convert to ONNX or refuse.")
 REASON = click.option("--reason", default="", help="Why; kept in the ledger.")
 
 
@@ -35,27 +37,44 @@ def _finish(result: dict[str, Any], *, name: str, as_json: bool) -> int:
 )
 @click.argument("artifact")
 @click.option("--name", required=True, help="Name of the model: a-z, 0-9, dot, dash, underscore.")
+@GRAPH
 @click.option("--data", required=True, help="Labelled rows to judge the model on (.parquet, .csv, .jsonl).")
 @click.option("--target", required=True, help="Column of --data that holds the truth.")
 @click.option("--reference", help="Training rows for the reference profile; --data when left out.")
+@NATIVE
+@ONNX
+@click.option("--isolation", type=LEVELS, default="strict", help="Jail of a model that runs as code.")
 @click.option("--canary/--no-canary", default=True, help="Try it on a share of the requests first (if one is live).")
 @REASON
 @json_option
 def release(
-    artifact: str, name: str, data: str, target: str, reference: str | None, canary: bool, reason: str, as_json: bool
+    artifact: str,
+    name: str,
+    graph: str | None,
+    data: str,
+    target: str,
+    reference: str | None,
+    route: str | None,
+    isolation: str,
+    canary: bool,
+    reason: str,
+    as_json: bool,
 ) -> int:
     """Pack, check, register and deploy a model file in one story. Exit code 3 when it is refused or rolled back.
 
+    A package that is ready (.mw) is taken as it is, with the signature it brings.
     The first version is deployed at once. A later one is compared with the champion on the same rows, tried as a
     canary while a server gets requests, and promoted or rolled back on evidence.
     """
     require_model_name(name)
     arguments = {
-        "artifact": str(existing_model(artifact)),
+        "artifact": str(existing_model(artifact, graph=graph or name)),
         "name": name,
         "data": str(existing_file(data, "data file")),
         "target": target,
         "reference": str(existing_file(reference, "data file")) if reference else None,
+        "route": route,
+        "isolation": isolation,
         "canary": canary,
         "reason": reason,
     }
@@ -109,11 +128,29 @@ def shadow(name: str, version: str | None, off: bool, reason: str, as_json: bool
 @click.argument("name")
 @click.option("--since", type=float, help="Only rows recorded from this event time on (Unix seconds, UTC).")
 @click.option("--until", type=float, help="Only rows recorded before this event time (Unix seconds, UTC).")
+@NATIVE
+@ONNX
+@click.option(
+    "--auto", "route", flag_value="auto", help="Convert where that works. None of the three: as the champion."
+)
+@click.option("--isolation", type=LEVELS, help="Jail of a model that runs as code; the champion's when left out.")
 @REASON
 @json_option
-def renew(name: str, since: float | None, until: float | None, reason: str, as_json: bool) -> int:
-    """Train a candidate on recorded rows by the recipe in modelwright.yaml, then treat it as a release."""
+def renew(
+    name: str,
+    since: float | None,
+    until: float | None,
+    route: str | None,
+    isolation: str | None,
+    reason: str,
+    as_json: bool,
+) -> int:
+    """Train a candidate on recorded rows by the recipe in modelwright.yaml, then treat it as a release.
+
+    It runs as the champion does, converted or as code; a model that cannot is refused, unless you say otherwise.
+    """
     arguments = {"model": name, "cause": "manual", "since": since, "until": until, "reason": reason}
+    arguments |= {"route": route, "isolation": isolation}
     result = tell("renew", arguments, message=f"renew: {name} ...", quiet=as_json)
     return _finish(result, name=name, as_json=as_json)
 

@@ -169,7 +169,7 @@ def _start(visit: Visit, story_name: str, arguments: dict[str, Any]) -> Response
         )
     visit.platform.versions.versions(name)
     key = f"{story_name}-{name}-{uuid.uuid4().hex[:16]}"
-    common = {"model": name, "actor": visit.actor.subject, "reason": reason}
+    common = {"model": name, "actor": visit.actor.subject, "role": visit.actor.role, "reason": reason}
     visit.workflow.start(story_name, arguments | common, key=key)
     return RedirectResponse(f"/models/{quote(name)}?story={key}", status_code=303)
 

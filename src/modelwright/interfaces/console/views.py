@@ -11,9 +11,11 @@ from modelwright.core import package_codec
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.finding import WatchReport
 from modelwright.core.package import Package
+from modelwright.core.unjailed import unjailed
 from modelwright.core.version import Route, Version
 from modelwright.interfaces.console import figures
 from modelwright.interfaces.console.drawing import drawing, in_words
+from modelwright.lifecycle.signed import signed_state
 from modelwright.ports.platform import Platform
 from modelwright.ports.record import ArmCount
 
@@ -163,6 +165,7 @@ def model_page(platform: Platform, model: str, *, metric: str = "") -> dict[str,
         "model": model,
         "champion": next((version for version in versions if version.number == champion), None),
         "versions": versions[::-1],
+        "unjailed": without_jail(platform, champion, versions),
         "graph": drawn_graph(platform, next((v for v in versions if v.number == champion), versions[-1])),
         "aliases": dict(platform.versions.aliases(model)),
         "health": health(route, live, report),
@@ -188,6 +191,15 @@ def model_page(platform: Platform, model: str, *, metric: str = "") -> dict[str,
     }
 
 
+def without_jail(platform: Platform, champion: str, versions: Sequence[Version]) -> tuple[str, ...]:
+    """Names of the models in the champion that run as code without a jail; none where it cannot be read."""
+    try:
+        held = [version for version in versions if version.number == champion]
+        return tuple(name for v in held for name in unjailed(package_codec.load(v.digest, platform.blobs.get)))
+    except ModelwrightError:
+        return ()
+
+
 def drawn_graph(platform: Platform, version: Version) -> dict[str, Any] | None:
     """Drawing and words of a version that is a graph; None of any other, and of one that cannot be read."""
     try:
@@ -208,9 +220,10 @@ def version_page(platform: Platform, model: str, reference: str) -> dict[str, An
     version = platform.versions.version(model, reference)
     package: Package | None = None
     broken: ModelwrightError | None = None
-    card = ""
+    card, names = "", tuple[str, ...]()
     try:
         package = package_codec.load(version.digest, platform.blobs.get)
+        names = unjailed(package)
         if package_codec.CARD in package.manifest.files:
             card = package.read(package_codec.CARD).decode("utf-8", "replace")
     except ModelwrightError as error:
@@ -221,9 +234,11 @@ def version_page(platform: Platform, model: str, reference: str) -> dict[str, An
         "version": version,
         "package": package,
         "graph": drawn_graph(platform, version),
+        "unjailed": names,
         "broken": broken,
         "card": card,
         "aliases": sorted(name for name, number in aliases.items() if number == version.number),
+        "signed": signed_state(platform, version.digest),
         "lineage": {
             "data": version.lineage.data_digest,
             "code": version.lineage.code_revision,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from modelwright.core.errors import BadInputError
+from modelwright.core.native import Isolation
 
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
 # Python's `$` also matches before a line feed at the end.
@@ -34,10 +35,15 @@ class Period(Body, frozen=True):
 
 
 class Renew(Period, frozen=True):
-    """Why, and which window of event time (Unix seconds) to train on; left out: what the recipe takes by itself."""
+    """Why, and which window of event time (Unix seconds) to train on; left out: what the recipe takes by itself.
+
+    ``route`` and ``isolation`` say how the candidate is to run; left out: as the champion does.
+    """
 
     reason: Text = ""
     cause: Literal["manual"] = "manual"
+    route: Literal["auto", "onnx", "native"] | None = None
+    isolation: Isolation | None = None
 
 
 class Promote(Body, frozen=True):

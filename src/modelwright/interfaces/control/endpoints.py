@@ -11,9 +11,11 @@ import msgspec
 from modelwright.core.about import __version__
 from modelwright.core.access import ROLES, Act
 from modelwright.core.errors import BadInputError, NotFoundError, RefusedError
+from modelwright.core.record_codec import to_json
 from modelwright.interfaces.control import bodies
 from modelwright.interfaces.control.routes import Answer, Call, RouteRow
 from modelwright.lifecycle.rollout import republish
+from modelwright.lifecycle.signed import signed_state
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -60,9 +62,11 @@ def versions(call: Call) -> dict[str, Any]:
     return {"versions": list(call.platform.versions.versions(call.path["model"]))}
 
 
-def version(call: Call) -> Any:
-    """One version by number, alias or digest prefix."""
-    return call.platform.versions.version(call.path["model"], call.path["version"])
+def version(call: Call) -> dict[str, Any]:
+    """One version by number, alias or digest prefix, and what its signature is worth."""
+    found = call.platform.versions.version(call.path["model"], call.path["version"])
+    record: dict[str, Any] = to_json(found)
+    return record | {"signed": to_json(signed_state(call.platform, found.digest))}
 
 
 def history(call: Call) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def reports(call: Call) -> dict[str, Any]:
 def _arguments(call: Call, body: bodies.Body) -> dict[str, Any]:
     given: dict[str, Any] = msgspec.to_builtins(body)
     filled = {name: value for name, value in given.items() if value not in (None, "")}
-    return filled | {"model": call.path["model"], "actor": call.actor.subject}
+    return filled | {"model": call.path["model"], "actor": call.actor.subject, "role": call.actor.role}
 
 
 def _run(call: Call, story: str, body: bodies.Body) -> Answer:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from modelwright import wiring
 from modelwright.adapters.stores.package_files import open_path, write_directory, write_zip
 from modelwright.core.errors import BadInputError
+from modelwright.core.graph import declared_in
 from modelwright.core.names import require_model_name
 from modelwright.core.native import Isolation
 from modelwright.core.package import Package
@@ -20,8 +22,9 @@ from modelwright.core.signature import DATATYPES, InputPolicy
 from modelwright.core.table import Table, missing
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import column, table
+from modelwright.lifecycle.local import file_digest, owner
 from modelwright.pack import Evidence, build
-from modelwright.ports.framework import Framework, Route
+from modelwright.ports.framework import Framework, Hints, Route
 from modelwright.ports.runner import Runner
 from modelwright.serve.policy import ValuePolicy
 from modelwright.serve.validate import InputCheck
@@ -113,14 +116,16 @@ def pack(
     native: bool | None = None,
     isolation: Isolation = "strict",
     idempotent: bool = True,
+    options: Mapping[str, str] | None = None,
 ) -> PackedModel:
     """Turn a trained model into a package.
 
     Args:
-        model: a fitted scikit-learn estimator or pipeline, or the path of an ``.onnx``, ``.joblib``, ``.pkl`` or
-            ``.py`` file.
+        model: a fitted scikit-learn estimator or pipeline, the path of an ``.onnx``, ``.joblib``, ``.pkl`` or ``.py``
+            file or of a model directory of MLflow's, or ``models:/NAME/VERSION`` or ``runs:/RUN/PATH`` of MLflow's.
         name: the model's name: ``a-z``, ``0-9``, ``.``, ``_``, ``-``.
-        examples: feature rows (without the target) the conversion is proven on; best held out from training.
+        examples: feature rows (without the target) the conversion is proven on; best held out from training. For a
+            model whose input is no table, a dictionary of arrays [n, ...] by input name.
         labels: ground truth of the examples, one value per row.
         reference: feature rows of the training data.
         target: name of what is predicted.
@@ -130,6 +135,7 @@ def pack(
             is converted where it can be, and ``package.description.notes["route"]`` says why where it cannot.
         isolation: the jail that a model which runs as code needs at least: ``strict``, ``standard`` or ``off``.
         idempotent: a request to a model that runs as code may be run again when its process died.
+        options: what the framework adapter takes besides, by name.
 
     Raises:
         BadInputError: the model or the rows cannot be used; the message says why and what to do.
@@ -137,11 +143,33 @@ def pack(
             ``pack.native-differs`` or ``pack.not-repeatable`` of a model that runs as code.
     """
     require_model_name(name)
+    with wiring.local_model(model) if isinstance(model, str) else nullcontext(model) as found:
+        return _pack(
+            found, name, examples, labels, reference, target, evidence, policy, native, isolation, idempotent, options
+        )
+
+
+def _pack(
+    model: Any,
+    name: str,
+    examples: Any,
+    labels: Any,
+    reference: Any,
+    target: str,
+    evidence: Evidence | None,
+    policy: InputPolicy | None,
+    native: bool | None,
+    isolation: Isolation,
+    idempotent: bool,
+    options: Mapping[str, str] | None,
+) -> PackedModel:
+    """As :func:`pack`, of what lies on this machine."""
     source = Path(model) if isinstance(model, str | Path) else None
-    if source is not None and not source.exists():
+    if source is not None and not declared_in(source)[0].exists():
         raise BadInputError("pack.missing-file", f"There is no {str(source)!r}.", fix="Check the path.")
     names = [str(known) for known in getattr(model, "feature_names_in_", ())]
-    rows = None if examples is None else table(examples, _names_for(examples, names))
+    tensors = _as_tensors(examples)
+    rows = None if examples is None or tensors else table(examples, _names_for(examples, names))
     trained = None if reference is None else table(reference, _names_for(reference, names))
     truth = None if labels is None else column(labels)
     if truth is not None and rows is not None and len(truth) != len(rows):
@@ -152,10 +180,13 @@ def pack(
         )
     subject = source if source is not None else model
     route: Route = "auto" if native is None else "native" if native else "onnx"
-    conversion = _owner(subject).convert(subject, rows, target=target, route=route, isolation=isolation)
+    conversion = _owner(subject).convert(
+        subject, rows, target=target, route=route, isolation=isolation, hints=Hints(tensors, options or {})
+    )
     if source is not None and source.is_dir() and conversion.native is not None:
         source = source / conversion.native.file
-    digest = hashlib.sha256(source.read_bytes()).hexdigest() if source is not None else ""
+    known = source is None or "source_sha256" in conversion.notes  # a folder's adapter says it
+    digest = "" if known or source is None else file_digest(declared_in(source)[0])
     return PackedModel(
         build(
             conversion,
@@ -183,16 +214,25 @@ def open_package(path: str | Path) -> PackedModel:
 
 def _owner(model: object) -> Framework:
     known = wiring.frameworks()
+    if isinstance(model, Path):
+        return owner(known, model)
     for framework in known:
         if framework.owns(model):
             return framework
-    shown = model.name if isinstance(model, Path) else type(model).__name__
     raise BadInputError(
         "pack.no-framework",
-        f"No framework adapter converts {shown!r}.",
+        f"No framework adapter converts {type(model).__name__!r}.",
         why=f"Tried: {', '.join(framework.name for framework in known) or 'none is installed'}.",
-        fix="Give a fitted scikit-learn estimator or pipeline, or the path of an .onnx, .joblib or .py file.",
+        fix="Give a trained model of a framework that is installed (`modelwright plugins`), or the path of its file.",
     )
+
+
+def _as_tensors(examples: Any) -> dict[str, NDArray[Any]]:
+    """Examples that are no table: arrays of more than two dimensions, alone or by name; empty where they are one."""
+    if isinstance(examples, dict):
+        arrays = {str(name): np.asarray(value) for name, value in examples.items()}
+        return arrays if any(array.ndim > 1 for array in arrays.values()) else {}
+    return {"input": np.asarray(examples)} if getattr(examples, "ndim", 0) > 2 else {}
 
 
 def _names_for(rows: Any, names: list[str]) -> list[str]:

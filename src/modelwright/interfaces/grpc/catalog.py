@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -21,8 +21,8 @@ class Catalog:
     They raise NotFoundError ``serve.unknown-model`` and ``serve.unknown-version``.
     """
 
-    def __init__(self, plane: Plane, repository: Repository) -> None:
-        self._plane, self._repository = plane, repository
+    def __init__(self, plane: Plane, repository: Repository, stopping: Callable[[], bool]) -> None:
+        self._plane, self._repository, self._stopping = plane, repository, stopping
 
     def arm(self, model: str, version: str) -> LiveArm:
         """A version, or the champion where none is named."""
@@ -64,7 +64,7 @@ class Catalog:
             NotFoundError: ``serve.unknown-repository``.
         """
         response = message("RepositoryIndexResponse")()
-        for entry in self._repository.index(request.repository_name):
+        for entry in self._repository.index(request.repository_name, stopping=self._stopping()):
             if entry.state == "READY" or not request.ready:
                 response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return response

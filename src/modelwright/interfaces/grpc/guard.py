@@ -59,17 +59,18 @@ class Shared:
     """What this interface shares with the other one, handed in by the process that runs both.
 
     ``turn`` is what predicts; ``admit`` gives the actor; ``ready(model, version)`` says whether all models (both
-    empty), one of them or a version of it would answer; ``log_required`` refuses answers that the log does not hold;
-    ``decode_raw(name, datatype, shape, data)`` and ``encode_raw(tensor)`` are the binary extension's; ``event_time``
-    reads the parameter; a prediction is given up after ``request_seconds``, or sooner where its deadline says so, and
-    an answer in chunks after ``stream_seconds``; ``observe((model, version), status, seconds)`` counts an answered one
-    under the HTTP status of its kind, and ``count_error`` the codes of all that failed; ``observer`` is told of
-    answered predictions.
+    empty), one of them or a version of it would answer, ``stopping`` whether the server ends; ``log_required``
+    refuses answers that the log does not hold; ``decode_raw(name, datatype, shape, data)`` and ``encode_raw(tensor)``
+    are the binary extension's; ``event_time`` reads the parameter; a prediction is given up after ``request_seconds``,
+    or sooner where its deadline says so, and an answer in chunks after ``stream_seconds``; ``observe((model, version),
+    status, seconds)`` counts an answered one under the HTTP status of its kind, and ``count_error`` the codes of all
+    that failed; ``observer`` is told of answered predictions.
     """
 
     turn: Turn
     admit: Admit
     ready: Callable[[str, str], bool]
+    stopping: Callable[[], bool]
     log_required: bool
     decode_raw: Callable[[str, str, list[int], memoryview], NDArray[Any]]
     encode_raw: Callable[[NDArray[Any]], bytes]

@@ -27,7 +27,7 @@ class Service:
 
     def __init__(self, shared: Shared, waiting: Waiting) -> None:
         self._shared, self._waiting = shared, waiting
-        self._catalog = Catalog(shared.plane, shared.turn.repository)
+        self._catalog = Catalog(shared.plane, shared.turn.repository, shared.stopping)
         self._inference = Inference(shared, waiting)
 
     def routes(self) -> Routes:

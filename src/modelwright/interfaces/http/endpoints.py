@@ -38,15 +38,16 @@ EXTENSIONS = (
 class Context:
     """What the endpoints reach.
 
-    ``unready(model, version)`` says why nothing would be answered now; ``document`` makes the OpenAPI document of the
-    whole server (None) or of an arm; ``may(authorization, permission, now)`` tells whether the caller has a permission.
-    What is cached is forgotten with the table.
+    ``unready(model, version)`` says why nothing would be answered now, ``stopping`` whether the server is about to end;
+    ``document`` makes the OpenAPI document of the whole server (None) or of an arm; ``may(authorization, permission,
+    now)`` tells whether the caller has a permission. What is cached is forgotten with the table.
     """
 
     plane: Plane
     repository: Repository
     metrics: Metrics
     unready: Callable[[str, str], list[str]]
+    stopping: Callable[[], bool]
     document: Callable[[LiveArm | None], object]
     may: Callable[[bytes | None, Permission, float], bool]
     openings: dict[tuple[str, str], tuple[bytes, bytes]] = field(default_factory=dict)

@@ -23,7 +23,7 @@ _decoder = msgspec.json.Decoder(IndexRequest)
 def index(context: Context, request: Request) -> Reply:
     """Every version with its state, or only those that are ready."""
     only_ready = parse(_decoder, request.body).ready if request.body.strip() else False
-    entries = context.repository.index(request.parameters.get("repository", ""))
+    entries = context.repository.index(request.parameters.get("repository", ""), stopping=context.stopping())
     return json_reply([entry for entry in entries if entry.state == "READY" or not only_ready])
 
 

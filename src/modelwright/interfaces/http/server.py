@@ -92,8 +92,9 @@ class DataPlane:
             Gate(quota or OwnQuota(), open_predictions=limits.open_predictions),
             Router(self._routes),
         )
-        self._context = Context(turn.plane, turn.repository, self.metrics, self.unready, self._document, self._gate.may)
-        turn.repository.stopping = self._is_stopping
+        self._context = Context(
+            turn.plane, turn.repository, self.metrics, self.unready, self.stopping, self._document, self._gate.may
+        )
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._lingering: set[Connection] = set()
@@ -117,9 +118,10 @@ class DataPlane:
         if self.plane.table is None:
             return [STARTING]
         reasons = self.plane.unready(model, version) if model or not self.plane.able else []
-        return [STOPPING] if self._is_stopping() else reasons
+        return [STOPPING] if self.stopping() else reasons
 
-    def _is_stopping(self) -> bool:
+    def stopping(self) -> bool:
+        """Whether the server is about to end, and nobody takes over."""
         return self.draining and not self._retiring
 
     def ready(self, model: str = "", version: str = "") -> bool:

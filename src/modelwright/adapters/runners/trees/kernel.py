@@ -79,7 +79,12 @@ class NoKernelError(Exception):
 
 
 def load(folder: Path) -> ctypes.CDLL:
-    """The kernel out of this folder, compiled into it where it is not there.
+    """The kernel out of this folder, compiled into it where it is not there. Raises what :func:`make` raises."""
+    return opened(make(folder))
+
+
+def make(folder: Path) -> Path:
+    """The kernel's file in this folder, compiled where it is not there.
 
     Raises:
         NoKernelError: no compiler, or it failed, or the folder is not private.
@@ -95,9 +100,21 @@ def load(folder: Path) -> ctypes.CDLL:
             raise NoKernelError(f"others may write to {folder}")
         if not _whole(file):
             _compile(compiler, file)
-        library = ctypes.CDLL(str(file))
     except (OSError, subprocess.SubprocessError) as error:
         raise NoKernelError(f"the kernel cannot be made: {error}") from error
+    return file
+
+
+def opened(file: Path) -> ctypes.CDLL:
+    """The kernel that :func:`make` made.
+
+    Raises:
+        NoKernelError: it cannot be loaded into this process.
+    """
+    try:
+        library = ctypes.CDLL(str(file))
+    except OSError as error:
+        raise NoKernelError(f"the kernel cannot be loaded: {error}") from error
     pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     library.walk.argtypes = [pointer, count, count, pointer, pointer, pointer, pointer, count, real, pointer]
     library.finish.argtypes = [pointer, count, ctypes.c_int32, real, real, pointer, pointer]

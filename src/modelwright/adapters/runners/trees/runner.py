@@ -10,8 +10,7 @@ import ctypes
 import logging
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,17 @@ from numpy.typing import NDArray
 
 from modelwright.adapters.runners.trees import ensemble, kernel
 from modelwright.adapters.runners.trees.ensemble import Ensemble
+from modelwright.adapters.runners.trees.proof import faster_from, proof_rows, require_same_bits, timings
 from modelwright.core.device import Placement
-from modelwright.ports.runner import Runner
+from modelwright.core.kernels import KernelChoice
+from modelwright.ports.runner import Feeds, Runner
 
 EXTRACT_SECONDS = 60.0
-PROOF_ROWS, ODD_ROWS = 8192, 37
-SIZES, ROUNDS, FASTER = (1, 4, 16, 64, 256), 5, 1.1
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from modelwright.adapters.runners.trees.extract import main; "
     "sys.exit(main())"
 )
 _ROOT = str(Path(__file__).resolve().parents[4])
-
-Feeds = Mapping[str, NDArray[Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -103,7 +100,15 @@ class TreeRunner:
         return self._labels[chosen], scores
 
 
-def with_kernel(onnx: Runner, graph: bytes, *, name: str, folder: Path) -> Runner:
+def with_kernel(
+    onnx: Runner,
+    graph: bytes,
+    *,
+    name: str,
+    folder: Path,
+    recorded: KernelChoice | None = None,
+    golden: Feeds | None = None,
+) -> Runner:
     """The runner with the kernel beside it, where the graph is an ensemble that it runs faster; else as it was.
 
     Args:
@@ -111,79 +116,27 @@ def with_kernel(onnx: Runner, graph: bytes, *, name: str, folder: Path) -> Runne
         graph: serialized ONNX model, verified.
         name: the model's name, for the log.
         folder: private; keeps the compiled kernel.
+        recorded: what was measured when the model was packed; where there is nothing it is measured here.
+        golden: the package's golden rows, for which both must give the same bits too.
     """
+    if recorded is not None and recorded.chosen != "trees":
+        why = f"so it was measured when it was packed: {recorded.why}"
+        _logger.info("trees run on ONNX Runtime", extra={"model": name, "why": why})
+        return onnx
     try:
         trees = _extracted(graph)
         runner = TreeRunner(onnx, trees, kernel.load(folder))
         rows = proof_rows(trees)
-        _require_same_bits(runner, onnx, trees.input, rows)
-        least = _faster_from(runner, onnx, trees.input, rows)
+        for some in (rows, *(golden or {}).values()):
+            require_same_bits(runner, onnx, trees.input, some)
+        least = recorded.from_rows if recorded else faster_from(timings(runner, onnx, trees.input, rows))
     except kernel.NoKernelError as reason:
         _logger.info("trees run on ONNX Runtime", extra={"model": name, "why": str(reason)})
         return onnx
     runner.least = least
-    _logger.info("trees run by the kernel", extra={"model": name, "from_rows": least})
+    measured = "where it was packed" if recorded else "here"
+    _logger.info("trees run by the kernel", extra={"model": name, "from_rows": least, "measured": measured})
     return runner
-
-
-def proof_rows(trees: Ensemble, count: int = PROOF_ROWS) -> NDArray[np.float32]:
-    """Rows [count, width] of thresholds, their neighbours, what lies between, infinities and NaN."""
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(count, trees.width)).astype(np.float32)
-    inner = np.isfinite(trees.nodes["threshold"])
-    for feature in range(trees.width):
-        known = np.unique(trees.nodes["threshold"][inner & (trees.nodes["feature"] == feature)])
-        if len(known):
-            column = random.choice(known, count)
-            way = np.where(random.random(count) < 0.5, -np.inf, np.inf).astype(np.float32)
-            column = np.where(random.random(count) < 0.5, np.nextafter(column, way), column)
-            between = random.uniform(known[0] - 1, known[-1] + 1, count)
-            rows[:, feature] = np.where(random.random(count) < 0.5, between, column)
-    odd = random.random(rows.shape)
-    rows[odd < 0.06] = np.nan
-    rows[odd < 0.02] = np.inf
-    rows[odd < 0.01] = -np.inf
-    return rows
-
-
-def _require_same_bits(ours: TreeRunner, theirs: Runner, name: str, rows: NDArray[np.float32]) -> None:
-    for some in (rows, rows[:ODD_ROWS], rows[:1]):
-        found, expected = ours.run({name: some}), theirs.run({name: some})
-        for output, tensor in expected.items():
-            own = found[output]
-            if own.shape != tensor.shape or own.dtype != tensor.dtype or not _same(own, tensor):
-                raise kernel.NoKernelError(f"its {output} differs from ONNX Runtime's")
-
-
-def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return bool((one == other).all()) if one.dtype == object else one.tobytes() == other.tobytes()
-
-
-def _faster_from(ours: TreeRunner, theirs: Runner, name: str, rows: NDArray[np.float32]) -> int:
-    """The fewest rows from which the kernel is faster, whatever there are above.
-
-    Raises:
-        NoKernelError: there are none.
-    """
-    least = 0
-    for size in reversed(SIZES):
-        some = [{name: rows[start : start + size]} for start in range(0, ROUNDS * size, size)]
-        if _seconds(theirs.run, some) < FASTER * _seconds(ours.run, some):
-            break
-        least = size
-    if not least:
-        raise kernel.NoKernelError("ONNX Runtime is as fast")
-    return least
-
-
-def _seconds(run: Callable[[Feeds], Any], feeds: Sequence[Feeds]) -> float:
-    """The median of a run of each, other rows every time: the same ones again train the branch predictor."""
-    taken = []
-    for one in feeds:
-        began = time.perf_counter()
-        run(one)
-        taken.append(time.perf_counter() - began)
-    return sorted(taken)[len(taken) // 2]
 
 
 def _extracted(graph: bytes) -> Ensemble:

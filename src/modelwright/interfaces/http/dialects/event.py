@@ -13,11 +13,12 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.prediction_id import new_prediction_id
 from modelwright.interfaces.http import infer, instances
 from modelwright.interfaces.http.dialects import ask
 from modelwright.interfaces.http.message import Request, status_of, words
 from modelwright.serve.call import Answer, PredictCall
-from modelwright.serve.route import LiveArm, new_prediction_id
+from modelwright.serve.route import LiveArm
 
 ANSWERED, FAILED = "org.modelwright.prediction", "org.modelwright.prediction.failed"
 _CARRIED = ("subject", "traceparent", "tracestate")

@@ -1,0 +1,190 @@
+"""A model that answers tensors: what it is asked, and the proof of a graph or of what it answers as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from modelwright.adapters.frameworks.native_answers import (
+    Outputs,
+    Run,
+    agreement,
+    meaning,
+    output_specs,
+    stands_alone,
+)
+from modelwright.adapters.frameworks.sklearn_advice import examples_rejected, first_line
+from modelwright.adapters.frameworks.tensor_inputs import Typed
+from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError
+from modelwright.core.package import Parity
+from modelwright.core.signature import Signature, TensorSpec
+from modelwright.ports.framework import Hints
+
+TOLERANCE = 1e-4
+"""FP32 sums of a few thousand products in another order differ by about 1e-5; a wrong operator differs by far more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A way to ask the model that it takes, its own answers, and the signature that it will be served with."""
+
+    typed: Typed
+    own: Outputs
+    signature: Signature
+
+
+def question(ways: Iterator[Typed], answer: Run, hints: Hints, target: str) -> Question:
+    """Try the ways to give the examples until the model answers one.
+
+    ``hints`` may name the outputs and the classes: ``outputs``, ``classes``.
+
+    Raises:
+        BadInputError: ``pack.examples-rejected``, ``pack.unsupported-model``, ``pack.fixed-batch``,
+            ``pack.wrong-outputs``.
+    """
+    failure: Exception | None = None
+    for typed in ways:
+        try:
+            own = answer(typed.feeds)
+        except ModelwrightError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model's code raises anything; each is one tried typing
+            failure = failure or error
+        else:
+            return _question(typed, own, answer, hints, target)
+    assert failure is not None
+    raise examples_rejected(failure) from failure
+
+
+def _question(typed: Typed, own: Outputs, answer: Run, hints: Hints, target: str) -> Question:
+    said = [name.strip() for name in hints.options.get("outputs", "").split(",") if name.strip()]
+    if said and len(said) != len(own):
+        raise BadInputError(
+            "pack.wrong-outputs",
+            f"The model gives {len(own)} tensors, and {len(said)} names are given for them.",
+            fix=f"Name each: --option outputs={','.join(own)}.",
+        )
+    taken = {spec.name for spec in typed.signature.inputs}
+    names = [name if name not in taken else f"{name}_output" for name in said or own]
+    own = dict(zip(names, own.values(), strict=True))
+    _require_rows(typed, own, answer)
+    classes = [name.strip() for name in hints.options.get("classes", "").split(",") if name.strip()]
+    outputs = _with_free_axes(typed, answer, output_specs(own))
+    signature = replace(typed.signature, outputs=outputs, **meaning(own, classes, target))
+    return Question(typed, own, signature)
+
+
+def _with_free_axes(typed: Typed, answer: Run, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """The outputs, of any size along the axes that change when the free axes of the inputs are one shorter."""
+    free = {
+        spec.name: [axis for axis, size in enumerate(spec.shape) if axis and size < 0]
+        for spec in typed.signature.inputs
+    }
+    if not any(free.values()):
+        return outputs
+    shorter = dict(typed.feeds)
+    for name, axes in free.items():
+        for axis in axes:
+            size = shorter[name].shape[axis]
+            shorter[name] = shorter[name].take(range(max(1, size - 1)), axis=axis)
+    try:
+        found = answer(shorter).values()
+    except Exception as error:
+        raise examples_rejected(error) from error
+    return tuple(
+        replace(
+            spec,
+            shape=tuple(
+                -1 if one != other else one for one, other in zip(spec.shape, (-1, *array.shape[1:]), strict=True)
+            ),
+        )
+        for spec, array in zip(outputs, found, strict=True)
+    )
+
+
+def _require_rows(typed: Typed, own: Outputs, answer: Run) -> None:
+    rows = len(next(iter(typed.feeds.values())))
+    for name, array in own.items():
+        if not array.ndim or len(array) != rows:
+            raise BadInputError(
+                "pack.unsupported-model",
+                f"The output {name!r} has the shape {list(array.shape)} for {rows} rows.",
+                why="Each answer must have one entry for each row.",
+                fix="Let the model give tensors whose first dimension is that of its input.",
+            )
+    try:
+        answer({name: array[:1] for name, array in typed.feeds.items()})
+        answer({name: array[[0, 0, 0]] for name, array in typed.feeds.items()})
+    except Exception as error:
+        raise BadInputError(
+            "pack.fixed-batch",
+            f"The model takes {rows} rows at once, and no other number of them.",
+            why=f"{type(error).__name__}: {first_line(error)}.",
+            fix="Export it with a first dimension of any size (in PyTorch: "
+            "dynamic_shapes={'x': {0: torch.export.Dim.DYNAMIC}}), and let the model take any number of rows.",
+        ) from error
+
+
+def proof(asked: Question, answer: Run, graph: Run) -> Parity:
+    """The certificate over all rows; one and two rows must come out as the model answers them too.
+
+    Raises:
+        RefusedError: ``pack.parity-failed``.
+    """
+    feeds, kind = asked.typed.feeds, asked.typed.name
+    rows = len(next(iter(feeds.values())))
+    worst: Parity | None = None
+    for size in dict.fromkeys((1, min(2, rows), rows)):
+        some = {name: array[:size] for name, array in feeds.items()}
+        wanted = dict(zip(asked.own, answer(some).values(), strict=True))
+        try:
+            found = graph(some)
+        except Exception as error:
+            raise RefusedError(
+                "pack.parity-failed",
+                f"The graph does not run on {size} rows.",
+                why=f"ONNX Runtime says: {first_line(error)}.",
+                fix="Let the model take any number of rows, or pack it as it is: --native.",
+            ) from error
+        if any(found[name].shape != wanted[name].shape for name in wanted):
+            raise RefusedError(
+                "pack.parity-failed",
+                f"The graph gives other shapes than the original on {size} rows.",
+                why=f"{[list(array.shape) for array in found.values()]}, where it gives "
+                f"{[list(array.shape) for array in wanted.values()]}.",
+                fix="Let the model take any number of rows, or pack it as it is: --native.",
+            )
+        worst = agreement(wanted, found, numeric_type=kind, tolerance=TOLERANCE)
+        if not worst.holds:
+            raise RefusedError(
+                "pack.parity-failed",
+                "The converted model does not answer as the original does.",
+                why=f"The largest difference on {size} rows is {worst.max_difference:.3g} (allowed: {TOLERANCE:g}), in "
+                f"row {worst.worst_row}; {worst.label_flips} whole numbers differ.",
+                fix="Pack it as it is: --native.",
+                details={"worst_row": worst.worst_row, "max_difference": worst.max_difference},
+            )
+    assert worst is not None
+    return worst
+
+
+def kept(asked: Question, run: Run) -> tuple[dict[str, NDArray[Any]], Parity, str]:
+    """Answers of the model opened as it will be served, their certificate, and why rows do not stand alone if so.
+
+    Raises:
+        RefusedError: ``pack.native-differs``, ``pack.not-repeatable``.
+    """
+    outputs: Mapping[str, NDArray[Any]] = run(asked.typed.feeds)
+    parity = agreement(asked.own, outputs, numeric_type=asked.typed.name, tolerance=TOLERANCE)
+    apart = stands_alone(run, asked.typed.feeds, tolerance=TOLERANCE)  # what is not repeatable says so, not "differs"
+    if not parity.holds:
+        raise RefusedError(
+            "pack.native-differs",
+            "The packed model does not answer as the original does.",
+            why=f"The largest difference is {parity.max_difference:.3g}, in row {parity.worst_row}.",
+            fix="A model must give the same answer each time.",
+        )
+    return dict(outputs), parity, apart

@@ -1,0 +1,1 @@
+"""What packs how: real models of every framework, trained on small data, packed, opened again and timed."""
