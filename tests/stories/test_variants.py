@@ -1,4 +1,5 @@
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -109,6 +110,13 @@ def test_a_variant_reproduces_its_own_golden_rows(found):
 def test_eight_bits_and_half_precision_are_measured_against_the_size_of_the_base(found):
     for one in found.values():
         assert one.evidence.size_ratio == one.evidence.size / found["base"].evidence.size
+
+
+def test_advice_of_the_quantizer_is_not_printed_and_nobody_else_is_silenced(place, caplog):
+    optimized(place, ["int8-dynamic"])
+    assert [record for record in caplog.records if record.name == "root"] == []
+    logging.getLogger("modelwright.served").warning("heard")
+    assert caplog.messages[-1] == "heard"
 
 
 def test_calibration_rows_are_not_measured_on(found):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ def make(package: Package, kind: str, calibration: Feeds) -> bytes:
             why="The libraries that make it hold the whole graph in memory, several times.",
             fix="Quantize it where it was trained, and pack the result.",
         )
-    logging.getLogger("root").setLevel(logging.ERROR)  # the quantizer advises on the root logger
-    with private_folder({MODEL: graph}) as source, tempfile.TemporaryDirectory() as place:
+    with _advice_dropped(), private_folder({MODEL: graph}) as source, tempfile.TemporaryDirectory() as place:
         path = Path(place) / MODEL
         try:
             KINDS[kind](source / MODEL, path, calibration)
@@ -63,6 +63,21 @@ def make(package: Package, kind: str, calibration: Feeds) -> bytes:
             said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise _not_applicable(kind, said) from error
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _advice_dropped() -> Iterator[None]:
+    """Not what the quantizer advises on the root logger. A filter there leaves every other logger as it is."""
+    root = logging.getLogger()
+
+    def grave(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    root.addFilter(grave)
+    try:
+        yield
+    finally:
+        root.removeFilter(grave)
 
 
 def _optimized(source: Path, path: Path, level: str) -> None:
