@@ -62,6 +62,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
             turns.leave()
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be switched off
 def pytest_xdist_auto_num_workers() -> int:
     """As many as `-n auto` stands for: one more than there are cores, for tests of servers wait half of the time."""
     from modelwright.processes.cores import cores  # not before tests/conftest.py has said how many threads OpenMP gets
