@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
@@ -64,13 +65,9 @@ def convert_python(file: Path, examples: Table | None, *, target: str) -> Conver
         InternalError: ``native.bad-answer``.
         RefusedError: ``pack.native-differs``, ``pack.not-repeatable``.
     """
-    if examples is None or len(examples) == 0:
-        raise BadInputError(
-            "pack.no-examples",
-            "There are no examples.",
-            why="The columns of a Python model are those of its examples, its outputs what it answers to them.",
-            fix="Give some hundreds of rows: --data FILE, or examples= in Python.",
-        )
+    examples = require_examples(
+        examples, "The columns of a Python model are those of its examples, its outputs what it answers to them."
+    )
     _refuse_times(examples)
     rows = examples.take(rows_evenly(len(examples), _ROWS))
     exact = native_typings(rows, rows.names)[-1]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
@@ -72,21 +73,16 @@ def convert_opened(model: Any, asked: Asked) -> Conversion:
             why="It has neither predict_one nor score_one.",
             fix="Pack the pipeline that ends in the model.",
         )
-    if asked.examples is None or len(asked.examples) == 0:
-        raise BadInputError(
-            "pack.no-examples",
-            "There are no examples.",
-            why="A package keeps answers to some rows, to prove wherever it is loaded that the model gives them.",
-            fix="Give some hundreds of rows: --data FILE, or examples= in Python.",
-        )
-    rows = asked.examples.take(rows_evenly(len(asked.examples), _ROWS))
+    examples = require_examples(
+        asked.examples,
+        "A package keeps answers to some rows, to prove wherever it is loaded that the model gives them.",
+    )
+    rows = examples.take(rows_evenly(len(examples), _ROWS))
     exact = native_typings(rows, rows.names)[-1]
-    own, classes = _own(model, _inputs(asked.examples, exact, ()), rows)
+    own, classes = _own(model, _inputs(examples, exact, ()), rows)
 
     def prove(typing: Typing) -> Proven:
-        signature = replace(
-            _inputs(asked.examples or rows, typing, tuple(own)), outputs=output_specs(own), **_meaning(own, classes)
-        )
+        signature = replace(_inputs(examples, typing, tuple(own)), outputs=output_specs(own), **_meaning(own, classes))
         run = open_model(NATIVE, asked.path, signature)
         tensors = feeds(signature, rows)
         found = run(tensors)

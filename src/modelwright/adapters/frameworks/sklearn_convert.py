@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from modelwright.adapters.frameworks.adversarial import Adversary, Compared, cases, golden_feeds
 from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.parity import Answers, beyond_refusal, compare, differing, refusal
 from modelwright.adapters.frameworks.sklearn_advice import (
     beyond_advice,
@@ -20,17 +21,16 @@ from modelwright.adapters.frameworks.sklearn_advice import (
     unconvertible,
 )
 from modelwright.adapters.frameworks.sklearn_graph import named, to_onnx
-from modelwright.adapters.frameworks.sklearn_outputs import SCORES, Outputs, as_answers, asked, kind_on, meaning
+from modelwright.adapters.frameworks.sklearn_outputs import SCORES, as_answers, meaning
 from modelwright.adapters.frameworks.sklearn_parts import model_class, require_supported
 from modelwright.adapters.frameworks.sklearn_precision import coarse_rows, merged, precision, wanted_numbers
+from modelwright.adapters.frameworks.sklearn_question import Question, question
 from modelwright.adapters.frameworks.sklearn_rows import (
     Layout,
     Typing,
-    as_trained,
     features,
     input_signature,
     input_specs,
-    layout_of,
     typings,
 )
 from modelwright.core.errors import BadInputError, RefusedError
@@ -38,7 +38,7 @@ from modelwright.core.package import Parity
 from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
-from modelwright.features.tabular import has_gaps, rows_evenly
+from modelwright.features.tabular import has_gaps
 from modelwright.native.estimators import parts, unwrap
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints
 
@@ -46,24 +46,6 @@ PARITY_ROWS = 5000
 TOLERANCE = 1e-4
 # What a missing string may be handed to the graph as: nothing, or the word that Python writes for it.
 _NULLS = ("", "nan", "None")
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The model, what it is, and what it answers: ``own`` by output, ``original`` as a certificate compares it."""
-
-    model: Any
-    kind: str
-    layout: Layout
-    rows: Table
-    examples: Table
-    own: Outputs
-    original: Answers
-    target: str
-
-    def answers(self, rows: Table) -> Answers:
-        """The model's own answers to other rows."""
-        return as_answers(self.kind, asked(self.model, self.kind, as_trained(self.model, self.layout, rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +77,7 @@ def convert(model: Any, examples: Table | None, *, target: str = "", hints: Hint
     numbers = wanted_numbers(hints)
     kind = require_supported(model)
     answering = unwrap(model)
-    if examples is None or len(examples) == 0:
-        raise BadInputError(
-            "pack.no-examples",
-            "There are no examples.",
-            why="A conversion is only trusted when it is proven on rows.",
-            fix="Give some hundreds of rows held out from training: --data FILE, or examples= in Python.",
-        )
+    examples = require_examples(examples, "A conversion is only trusted when it is proven on rows.")
     if kind == "other":
         raise BadInputError(
             "pack.unsupported-model",
@@ -109,45 +85,39 @@ def convert(model: Any, examples: Table | None, *, target: str = "", hints: Hint
             fix="Pack it as code: leave --onnx out.",
         )
     refuse_known(answering)
-    layout = layout_of(answering, examples)
-    chosen = rows_evenly(len(examples), PARITY_ROWS)
-    rows = examples.take(chosen)
-    trained = as_trained(answering, layout, rows)
-    kind = kind_on(answering, kind, trained)
-    own = asked(answering, kind, trained)
-    question = _Asked(answering, kind, layout, rows, examples, own, as_answers(kind, own), target)
-    best, tried, failure = _best(question, numbers)
+    held = question(answering, kind, examples, most=PARITY_ROWS, target=target)
+    best, tried, failure = _best(held, numbers)
     if best is None:
-        raise unconvertible(answering, failure, tuple(name for name in layout.names if rows[name].dtype == object))
-    parity = replace(best.parity, worst_row=int(chosen[best.parity.worst_row]), tried=tuple(tried))
-    if not parity.holds:
-        refused = refusal(
-            parity, best.parity.worst_row, question.original, best.answers, advice=parity_advice(answering)
+        raise unconvertible(
+            answering, failure, tuple(name for name in held.layout.names if held.rows[name].dtype == object)
         )
-        raise _explained(refused, question, best.answers)
+    parity = replace(best.parity, worst_row=int(held.chosen[best.parity.worst_row]), tried=tuple(tried))
+    if not parity.holds:
+        refused = refusal(parity, best.parity.worst_row, held.original, best.answers, advice=parity_advice(answering))
+        raise _explained(refused, held, best.answers)
     if not best.holds:
         raise beyond_refusal(best.beyond.broken if best.beyond else "", parity, advice=beyond_advice(answering))
-    return _conversion(question, best, parity)
+    return _conversion(held, best, parity)
 
 
-def _best(question: _Asked, numbers: str) -> tuple[_Candidate | None, list[dict[str, object]], Exception | None]:
+def _best(asked: Question, numbers: str) -> tuple[_Candidate | None, list[dict[str, object]], Exception | None]:
     """The first candidate that holds, else the nearest; what was tried; why the first failure failed."""
     tried: list[dict[str, object]] = []
     best: _Candidate | None = None
     failure: Exception | None = None
     adversary: Adversary | None = None
-    for shape, typing, null_as in _candidates(question.layout, question.rows, numbers):
+    for shape, typing, null_as in _candidates(asked.layout, asked.rows, numbers):
         try:
-            candidate = _try(question, shape, typing, null_as)
+            candidate = _try(asked, shape, typing, null_as)
         except Exception as error:  # noqa: BLE001 - converters and graphs fail in every way; each is one tried typing
             failure = failure or error
             tried.append({"numeric_type": typing.name, "null_as": null_as, "holds": False, "why": first_line(error)})
             continue
         if candidate.parity.holds:
             if adversary is None:
-                made = cases(candidate.signature.features, question.rows)
-                adversary = Adversary(made, question.rows, question.answers, TOLERANCE)
-            candidate = _beyond(question, candidate, adversary)
+                made = cases(candidate.signature.features, asked.rows)
+                adversary = Adversary(made, asked.rows, asked.answers, TOLERANCE)
+            candidate = _beyond(asked, candidate, adversary)
         tried.append(_summary(candidate, null_as))
         if best is None or candidate.holds or _closer(candidate, best):
             best = candidate
@@ -156,28 +126,28 @@ def _best(question: _Asked, numbers: str) -> tuple[_Candidate | None, list[dict[
     return best, tried, failure
 
 
-def _beyond(question: _Asked, candidate: _Candidate, adversary: Adversary) -> _Candidate:
+def _beyond(asked: Question, candidate: _Candidate, adversary: Adversary) -> _Candidate:
     def answers(rows: Table) -> Answers:
-        return as_answers(question.kind, _run(candidate.graph, feeds(candidate.signature, rows))[0])
+        return as_answers(asked.kind, _run(candidate.graph, feeds(candidate.signature, rows))[0])
 
     compared = adversary.judge(answers)
     return replace(candidate, beyond=compared, parity=replace(candidate.parity, adversarial=compared.record))
 
 
-def _explained(error: RefusedError, question: _Asked, converted: Answers) -> RefusedError:
+def _explained(error: RefusedError, asked: Question, converted: Answers) -> RefusedError:
     """The refusal, with its cause where that is numbers finer than 32 bits hold.
 
     It is where rounding the rows changes at least half as many of the original's answers as the conversion does.
     """
-    found = coarse_rows(question.rows)
+    found = coarse_rows(asked.rows)
     if not found:
         return error
-    rounded = question.answers(Table({**question.rows.columns, **found}))
-    changed = compare(question.original, rounded, tolerance=TOLERANCE, numeric_type="")
-    apart = differing(question.original, converted, TOLERANCE).sum()
-    if 2 * differing(question.original, rounded, TOLERANCE).sum() < apart:
+    rounded = asked.answers(Table({**asked.rows.columns, **found}))
+    changed = compare(asked.original, rounded, tolerance=TOLERANCE, numeric_type="")
+    apart = differing(asked.original, converted, TOLERANCE).sum()
+    if 2 * differing(asked.original, rounded, TOLERANCE).sum() < apart:
         return error
-    why, fix = rounding(merged(found, question.rows), changed.max_difference, changed.label_flips)
+    why, fix = rounding(merged(found, asked.rows), changed.max_difference, changed.label_flips)
     details = {**error.details, "rounding": changed.max_difference}
     return RefusedError(error.code, error.what, why=f"{error.why} {why}", fix=fix, details=details)
 
@@ -193,17 +163,17 @@ def _candidates(layout: Layout, rows: Table, numbers: str) -> Iterator[tuple[Lay
                 yield shape, typing, null_as
 
 
-def _try(question: _Asked, layout: Layout, typing: Typing, null_as: str) -> _Candidate:
-    scored = SCORES in question.own
-    proto = to_onnx(question.model, question.kind, layout, typing, null_as, scored=scored)
-    specs = named(proto, question.model, question.kind, input_specs(layout, typing), question.own)
+def _try(asked: Question, layout: Layout, typing: Typing, null_as: str) -> _Candidate:
+    scored = SCORES in asked.own
+    proto = to_onnx(asked.model, asked.kind, layout, typing, null_as, scored=scored)
+    specs = named(proto, asked.model, asked.kind, input_specs(layout, typing), asked.own)
     graph = proto.SerializeToString(deterministic=True)
-    inputs = input_signature(specs, features(layout, question.examples, null_as))
-    tensors = feeds(inputs, question.rows)
+    inputs = input_signature(specs, features(layout, asked.examples, null_as))
+    tensors = feeds(inputs, asked.rows)
     outputs, output_specs = _run(graph, tensors)
-    answers = as_answers(question.kind, outputs)
-    parity = compare(question.original, answers, tolerance=TOLERANCE, numeric_type=typing.name)
-    signature = meaning(question.model, question.kind, inputs, output_specs, question.target)
+    answers = as_answers(asked.kind, outputs)
+    parity = compare(asked.original, answers, tolerance=TOLERANCE, numeric_type=typing.name)
+    signature = meaning(asked.model, asked.kind, inputs, output_specs, asked.target)
     return _Candidate(graph, signature, tensors, outputs, parity, answers)
 
 
@@ -215,10 +185,10 @@ def _run(graph: bytes, tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, N
     return dict(zip(names, held.run(names, dict(tensors)), strict=True)), specs(held.get_outputs())
 
 
-def _conversion(question: _Asked, best: _Candidate, parity: Parity) -> Conversion:
+def _conversion(asked: Question, best: _Candidate, parity: Parity) -> Conversion:
     import sklearn  # lazy: heavy
 
-    model = question.model
+    model = asked.model
     modules = {type(part).__module__ for part in parts(model)} | {"sklearn"}
     assert best.beyond is not None
     asked_beyond = golden_feeds(best.beyond, best.signature)
@@ -235,7 +205,7 @@ def _conversion(question: _Asked, best: _Candidate, parity: Parity) -> Conversio
         notes={
             "isolation": "none: the model was already an object in the caller's process",
             "route": "It converts to ONNX, and the graph answers the examples as the original does.",
-            **precision(question.rows, question.original, question.answers, best.signature, TOLERANCE),
+            **precision(asked.rows, asked.original, asked.answers, best.signature, TOLERANCE),
         },
         row_independent=True,
         beyond_inputs=asked_beyond,

@@ -12,9 +12,9 @@ from typing import Any
 
 from modelwright.adapters.frameworks.adversarial import Adversary, cases, golden_feeds
 from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.native_answers import (
     TOLERANCE,
-    Outputs,
     Proven,
     agreement,
     first_proven,
@@ -24,22 +24,19 @@ from modelwright.adapters.frameworks.native_answers import (
     stands_alone,
 )
 from modelwright.adapters.frameworks.parity import Answers
-from modelwright.adapters.frameworks.sklearn_outputs import as_answers, asked, kind_on, meaning
+from modelwright.adapters.frameworks.sklearn_outputs import as_answers, meaning
 from modelwright.adapters.frameworks.sklearn_parts import model_class, require_supported
+from modelwright.adapters.frameworks.sklearn_question import Question, question
 from modelwright.adapters.frameworks.sklearn_rows import (
     Layout,
     Typing,
-    as_trained,
     features,
     input_signature,
     input_specs,
-    layout_of,
 )
-from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
-from modelwright.features.tabular import rows_evenly
 from modelwright.native import open_model
 from modelwright.native.estimators import parts, unwrap
 from modelwright.ports.framework import Conversion
@@ -67,49 +64,32 @@ def convert_native(
     """
     kind = require_supported(model)
     answering = unwrap(model)
-    if examples is None or len(examples) == 0:
-        raise BadInputError(
-            "pack.no-examples",
-            "There are no examples.",
-            why="A package keeps a model's answers to some rows, to prove wherever it is loaded that it gives them.",
-            fix="Give some hundreds of rows held out from training: --data FILE, or examples= in Python.",
-        )
-    layout = layout_of(answering, examples)
-    chosen = rows_evenly(len(examples), _ROWS)
-    rows = examples.take(chosen)
-    trained = as_trained(answering, layout, rows)
-    kind = kind_on(answering, kind, trained)
-    own = asked(answering, kind, trained)
+    why_rows = "A package keeps a model's answers to some rows, to prove wherever it is loaded that it gives them."
+    held = question(answering, kind, require_examples(examples, why_rows), most=_ROWS, target=target)
     proven = first_proven(
         [
-            lambda typing=typing: _prove(  # type: ignore[misc]
-                answering, kind, native, file, layout, typing, rows, examples, own, target
-            )
-            for typing in native_typings(rows, layout.names)
+            lambda typing=typing: _prove(held, native, file, typing)  # type: ignore[misc]
+            for typing in native_typings(held.rows, held.layout.names)
         ]
     )
     apart = stands_alone(proven.run, proven.feeds)
-    made = cases(proven.signature.features, rows)
 
-    def ours(asked_rows: Table) -> Answers:
-        return as_answers(kind, asked(answering, kind, as_trained(answering, layout, asked_rows)))
+    def served(rows: Table) -> Answers:
+        return as_answers(held.kind, proven.run(feeds(proven.signature, rows)))
 
-    def served(asked_rows: Table) -> Answers:
-        return as_answers(kind, proven.run(feeds(proven.signature, asked_rows)))
-
-    compared = Adversary(made, rows, ours, TOLERANCE).judge(served)
+    compared = Adversary(cases(proven.signature.features, held.rows), held.rows, held.answers, TOLERANCE).judge(served)
     beyond = {} if apart else golden_feeds(compared, proven.signature)
     notes = {"route": why} | ({"rows": f"do not stand alone: {apart}"} if apart else {})
     return Conversion(
         onnx=b"",
         signature=proven.signature,
-        parity=replace(proven.parity, worst_row=int(chosen[proven.parity.worst_row]), adversarial=compared.record),
+        parity=replace(proven.parity, worst_row=int(held.chosen[proven.parity.worst_row]), adversarial=compared.record),
         inputs=proven.feeds,
         outputs=proven.outputs,
         framework="sklearn",
         framework_version=_version(),
         model_class=model_class(answering),
-        environment=environment(_modules(model) | ({"pandas"} if layout.frame else set())),
+        environment=environment(_modules(model) | ({"pandas"} if held.layout.frame else set())),
         notes=notes,
         row_independent=not apart,
         native=native,
@@ -118,28 +98,18 @@ def convert_native(
     )
 
 
-def _prove(
-    model: Any,
-    kind: str,
-    native: Native,
-    file: Path,
-    layout: Layout,
-    typing: Typing,
-    rows: Table,
-    examples: Table,
-    own: Outputs,
-    target: str,
-) -> Proven:
-    null_as = null_word(examples, layout.names)
+def _prove(held: Question, native: Native, file: Path, typing: Typing) -> Proven:
+    layout, own = held.layout, held.own
+    null_as = null_word(held.examples, layout.names)
     # As on the ONNX route: a column that is called as an output is gets another name among the tensors.
     specs = tuple(
         replace(spec, name=f"{spec.name}_input") if spec.name in own else spec
         for spec in input_specs(layout, _joined(layout, typing))
     )
-    inputs = input_signature(specs, features(layout, examples, null_as))
-    signature = meaning(model, kind, inputs, output_specs(own), target)
+    inputs = input_signature(specs, features(layout, held.examples, null_as))
+    signature = meaning(held.model, held.kind, inputs, output_specs(own), held.target)
     run = open_model(native, file, signature)
-    tensors = feeds(signature, rows)
+    tensors = feeds(signature, held.rows)
     outputs = run(tensors)
     return Proven(signature, tensors, outputs, agreement(own, outputs, numeric_type=typing.name), run)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from modelwright.adapters.frameworks.environment import environment
+from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
@@ -118,14 +119,7 @@ def _subject(model: Any, asked: Asked) -> _Subject:
             f"This {type(model).__name__} of statsmodels is not the result of a fit.",
             fix="Pack what model.fit() gave: results.save('model.statsmodels'), or the results in Python.",
         )
-    examples = asked.examples
-    if examples is None or len(examples) == 0:
-        raise BadInputError(
-            "pack.no-examples",
-            "There are no examples.",
-            why="A conversion is only trusted when it is proven on rows.",
-            fix="Give some hundreds of rows held out from training: --data FILE, or examples= in Python.",
-        )
+    examples = require_examples(asked.examples, "A conversion is only trusted when it is proven on rows.")
     names = used(model, examples.names)
     return _Subject(model, names, examples.take(rows_evenly(len(examples), _ROWS)), examples, asked.target)
 
