@@ -117,9 +117,14 @@ class FrameworkConformance:
         assert carried == {feature.name for feature in signature.features}
 
     def test_a_certificate_holds_where_there_is_one(self, framework: Framework, model: object, examples: Table) -> None:
-        """What does not hold is refused, not returned."""
-        parity = framework.convert(model, examples).parity
+        """What does not hold is refused, not returned; a graph is proven on rows beyond the examples too."""
+        conversion = framework.convert(model, examples)
+        parity = conversion.parity
         assert parity is None or parity.holds
+        if parity is not None and conversion.onnx:
+            assert parity.adversarial is not None
+            assert parity.adversarial.holds
+            assert parity.adversarial.rows > 0
 
     def test_no_rows_are_no_proof(self, framework: Framework, model: object, examples: Table) -> None:
         """Either no examples are needed, or their absence is an error with the code ``pack.no-examples``."""

@@ -43,10 +43,10 @@ class Case:
 
     @property
     def value(self) -> object:
-        """The changed value of the first row, as JSON has it."""
+        """The changed value of the first row (the first of many), as JSON has it."""
         if not self.feature:
             return None
-        value = self.rows[self.feature][0]
+        value = self.rows[self.feature].flat[0]
         return value.item() if isinstance(value, np.generic) else value
 
 
@@ -134,11 +134,14 @@ class Adversary:
         rows: the examples; repeated to make many rows.
         original: the model's answers to rows; may raise.
         tolerance: as in the certificate.
+        most: how many rows are asked at once.
     """
 
-    def __init__(self, made: Sequence[Case], rows: Table, original: Answering, tolerance: float) -> None:
-        many = rows.take(np.resize(np.arange(len(rows)), MANY_ROWS))
-        self._cases = (*made, Case(f"{MANY_ROWS} rows at once", many))
+    def __init__(
+        self, made: Sequence[Case], rows: Table, original: Answering, tolerance: float, most: int = MANY_ROWS
+    ) -> None:
+        many = rows.take(np.resize(np.arange(len(rows)), most))
+        self._cases = (*made, Case(f"{most} rows at once", many))
         self._tolerance = tolerance
         self._wanted = (*_each(original, [case.rows for case in made]), _try(original, many))
 
@@ -195,12 +198,20 @@ def _shown(answers: Answers) -> str:
     return describe(answers, 0)
 
 
-def golden_feeds(compared: Compared, signature: Signature) -> dict[str, NDArray[Any]]:
-    """Input tensors of a few agreeing rows that may really come, evenly chosen: to be proven wherever they load."""
+def golden_rows(compared: Compared) -> Table | None:
+    """A few agreeing rows that may really come, evenly chosen: to be proven wherever they load."""
     held = [case.rows for case in _evenly([case for case in compared.agreed if case.binds], GOLDEN_ROWS)]
-    if not held:
-        return {}
-    return feeds(signature, Table({name: np.concatenate([row[name] for row in held]) for name in held[0].names}))
+    return _together(held) if held else None
+
+
+def golden_feeds(compared: Compared, signature: Signature) -> dict[str, NDArray[Any]]:
+    """Those rows as input tensors."""
+    rows = golden_rows(compared)
+    return {} if rows is None else feeds(signature, rows)
+
+
+def _together(tables: Sequence[Table]) -> Table:
+    return Table({name: np.concatenate([rows[name] for rows in tables]) for name in tables[0].names})
 
 
 def _each(answering: Answering, tables: list[Table]) -> list[Answers | None]:
@@ -210,8 +221,7 @@ def _each(answering: Answering, tables: list[Table]) -> list[Answers | None]:
     alone = _try(answering, tables[0])
     if len(tables) == 1:
         return [alone]
-    names = tables[0].names
-    together = _try(answering, Table({name: np.concatenate([row[name] for row in tables[1:]]) for name in names}))
+    together = _try(answering, _together(tables[1:]))
     if together is None:
         return [alone, *(_try(answering, row) for row in tables[1:])]
     return [alone, *(one_row(together, index) for index in range(len(tables) - 1))]

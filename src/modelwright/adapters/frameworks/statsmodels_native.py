@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from modelwright.adapters.frameworks.adversarial import Adversary, cases, golden_feeds
+from modelwright.adapters.frameworks.adversarial_tensors import answers_of
 from modelwright.adapters.frameworks.environment import environment
 from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
+    TOLERANCE,
     Outputs,
     Proven,
     agreement,
@@ -25,6 +28,7 @@ from modelwright.adapters.frameworks.native_answers import (
     output_specs,
     stands_alone,
 )
+from modelwright.adapters.frameworks.parity import beyond_refusal
 from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE
 from modelwright.adapters.frameworks.sklearn_rows import Typing
 from modelwright.adapters.frameworks.statsmodels_graph import link_of, to_graph
@@ -181,10 +185,14 @@ def _as_graph(subject: _Subject) -> Conversion:
     own = _own(subject)
     signature = _signature(subject, typing, own)
     graph = to_graph(subject.results, signature, {name: subject.rows[name].dtype.kind for name in subject.names})
-    tensors = feeds(signature, subject.rows)
     held = session(graph)
     names = [spec.name for spec in signature.outputs]
-    outputs = dict(zip(names, held.run(names, dict(tensors)), strict=True))
+
+    def run(tensors: Outputs) -> dict[str, Any]:
+        return dict(zip(names, held.run(names, dict(tensors)), strict=True))
+
+    tensors = feeds(signature, subject.rows)
+    outputs = run(tensors)
     parity = agreement(own, outputs, numeric_type="FP64")
     if not parity.holds:
         raise RefusedError(
@@ -193,10 +201,28 @@ def _as_graph(subject: _Subject) -> Conversion:
             why=f"The largest difference is {parity.max_difference:.3g}, in row {parity.worst_row}.",
             fix="Leave --onnx out: the model is packed as it is then.",
         )
+    compared = Adversary(
+        cases(signature.features, subject.rows),
+        subject.rows,
+        lambda rows: answers_of(_own(replace(subject, rows=rows))),
+        TOLERANCE,
+    ).judge(lambda rows: answers_of(run(feeds(signature, rows))))
+    parity = replace(parity, adversarial=compared.record)
+    if compared.broken:
+        raise beyond_refusal(compared.broken, parity, advice="Leave --onnx out: the model is packed as it is then.")
+    beyond = golden_feeds(compared, signature)
     route = f"It is one layer of weights and the link {link_of(subject.results)}, which ONNX has."
     made = _conversion(subject, {"route": route})
     return replace(
-        made, onnx=graph, signature=signature, parity=parity, inputs=tensors, outputs=outputs, row_independent=True
+        made,
+        onnx=graph,
+        signature=signature,
+        parity=parity,
+        inputs=tensors,
+        outputs=outputs,
+        row_independent=True,
+        beyond_inputs=beyond,
+        beyond_outputs=run(beyond) if beyond else {},
     )
 
 

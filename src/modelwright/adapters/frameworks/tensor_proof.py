@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from modelwright.adapters.frameworks.adversarial import golden_rows
+from modelwright.adapters.frameworks.adversarial_tensors import judge
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
     Run,
@@ -16,6 +18,7 @@ from modelwright.adapters.frameworks.native_answers import (
     output_specs,
     stands_alone,
 )
+from modelwright.adapters.frameworks.parity import beyond_refusal
 from modelwright.adapters.frameworks.sklearn_advice import examples_rejected, first_line
 from modelwright.adapters.frameworks.tensor_inputs import Typed
 from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError
@@ -25,6 +28,8 @@ from modelwright.ports.framework import Hints
 
 TOLERANCE = 1e-4
 """FP32 sums of a few thousand products in another order differ by about 1e-5; a wrong operator differs by far more."""
+GOLDEN_NUMBERS = 4096
+"""Rows of more numbers are proven here, and not again wherever they load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,39 @@ def _require_rows(typed: Typed, own: Outputs, answer: Run) -> None:
         ) from error
 
 
-def proof(asked: Question, answer: Run, graph: Run) -> Parity:
-    """The certificate over all rows; one and two rows must come out as the model answers them too.
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The certificate, and the feeds of rows made from the signature to which both gave the same answers."""
+
+    parity: Parity
+    beyond: Outputs
+
+    def golden(self, graph: Run) -> dict[str, Any]:
+        """Those feeds and the graph's answers, as a :class:`Conversion` has them."""
+        return {"beyond_inputs": self.beyond, "beyond_outputs": graph(self.beyond)} if self.beyond else {}
+
+
+def proof(asked: Question, answer: Run, graph: Run) -> Proof:
+    """The certificate over all rows and over rows made from them; one and two rows must come out alike too.
 
     Raises:
         RefusedError: ``pack.parity-failed``.
     """
+    parity = _on_examples(asked, answer, graph)
+
+    def original(tensors: Outputs) -> dict[str, NDArray[Any]]:
+        return dict(zip(asked.own, answer(tensors).values(), strict=True))
+
+    compared = judge(asked.typed.feeds, original, graph, TOLERANCE)
+    parity = replace(parity, adversarial=compared.record)
+    if compared.broken:
+        raise beyond_refusal(compared.broken, parity, advice="Pack it as it is: --native.")
+    rows = golden_rows(compared)
+    small = rows is not None and sum(array[:1].size for array in rows.columns.values()) <= GOLDEN_NUMBERS
+    return Proof(parity, rows.columns if rows is not None and small else {})
+
+
+def _on_examples(asked: Question, answer: Run, graph: Run) -> Parity:
     feeds, kind = asked.typed.feeds, asked.typed.name
     rows = len(next(iter(feeds.values())))
     worst: Parity | None = None

@@ -81,7 +81,7 @@ def _graph(model: Opened, asked: Question) -> Conversion:
         given = {inputs[name]: array for name, array in feeds.items()}
         return dict(zip(names, held.run(places, given), strict=True))
 
-    parity = proof(asked, model.answer, run)
+    proven = proof(asked, model.answer, run)
     apart = stands_alone(run, asked.typed.feeds, tolerance=TOLERANCE)
     why = "It converts to ONNX, and the graph answers the examples as the original does: all at once, one and two."
     found = specs(held.get_outputs())
@@ -94,8 +94,9 @@ def _graph(model: Opened, asked: Question) -> Conversion:
             content, {**{held: name for name, held in inputs.items()}, **dict(zip(places, names, strict=True))}
         ),
         signature=replace(asked.signature, outputs=outputs),
-        parity=parity,
+        parity=proven.parity,
         outputs=run(asked.typed.feeds),
+        **proven.golden(run),
     )
 
 

@@ -96,7 +96,7 @@ def convert(opened: Opened, asked: Question) -> Conversion:
     def run(tensors: Outputs) -> dict[str, NDArray[Any]]:
         return dict(zip(names, held.run(names, dict(tensors)), strict=True))
 
-    parity = proof(asked, partial(answers, opened), run)
+    proven = proof(asked, partial(answers, opened), run)
     found = {spec.name: spec for spec in specs(held.get_outputs())}
     outputs = tuple(replace(found[name], shape=(-1, *found[name].shape[1:])) for name in names)
     apart = stands_alone(run, asked.typed.feeds, tolerance=TOLERANCE)
@@ -106,8 +106,9 @@ def convert(opened: Opened, asked: Question) -> Conversion:
         made,
         onnx=graph,
         signature=replace(asked.signature, outputs=outputs),
-        parity=parity,
+        parity=proven.parity,
         outputs=run(asked.typed.feeds),
+        **proven.golden(run),
     )
 
 
