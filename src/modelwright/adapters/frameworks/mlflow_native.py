@@ -17,19 +17,15 @@ from modelwright.adapters.frameworks.native_answers import (
     Outputs,
     Proven,
     agreement,
-    first_proven,
     native_typings,
-    null_word,
     output_specs,
     stands_alone,
 )
-from modelwright.adapters.frameworks.sklearn_rows import Typing
+from modelwright.adapters.frameworks.native_columns import column_inputs, proven_by_columns
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
 from modelwright.core.signature import DATATYPES, Signature, TensorSpec
-from modelwright.core.table import Table
 from modelwright.features.columns import feeds
-from modelwright.features.describe import describe
 from modelwright.features.tabular import rows_evenly
 from modelwright.native import open_model
 from modelwright.native.mlflow_model import VALUE
@@ -80,17 +76,9 @@ def _table(file: Path, asked: Asked) -> Proven:
     assert examples is not None  # refused before the process was started
     rows = examples.take(rows_evenly(len(examples), _ROWS))
     exact = native_typings(rows, rows.names)[-1]
-    own = open_model(NATIVE, file, inputs := _inputs(examples, exact, ()))(feeds(inputs, rows))
+    own = open_model(NATIVE, file, inputs := column_inputs(examples, exact))(feeds(inputs, rows))
     _require(own)
-
-    def prove(typing: Typing) -> Proven:
-        signature = replace(_inputs(examples, typing, tuple(own)), outputs=output_specs(own), **_meaning(own))
-        run = open_model(NATIVE, file, signature)
-        tensors = feeds(signature, rows)
-        found = run(tensors)
-        return Proven(signature, tensors, found, agreement(own, found, numeric_type=typing.name), run)
-
-    return first_proven([lambda typing=typing: prove(typing) for typing in native_typings(rows, rows.names)])  # type: ignore[misc]
+    return proven_by_columns(NATIVE, file, examples, rows, own, _meaning(own), taken=own)
 
 
 def _tensors(file: Path, asked: Asked) -> Proven:
@@ -102,19 +90,6 @@ def _tensors(file: Path, asked: Asked) -> Proven:
     run = open_model(NATIVE, file, signature)
     found = run(tensors)
     return Proven(signature, tensors, found, agreement(own, found, numeric_type="as in the examples"), run)
-
-
-def _inputs(examples: Table, typing: Typing, taken: tuple[str, ...]) -> Signature:
-    """One input [n, 1] for each column; one that is called as an output is gets another name among the tensors."""
-    null_as = null_word(examples, examples.names)
-    return Signature(
-        tuple(
-            TensorSpec(f"{name}_input" if name in taken else name, typing.datatypes[name], (-1, 1), (name,))
-            for name in examples.names
-        ),
-        (),
-        tuple(describe(name, [examples[name]], null_as=null_as) for name in examples.names),
-    )
 
 
 def _meaning(own: Outputs) -> dict[str, Any]:

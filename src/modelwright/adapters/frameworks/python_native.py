@@ -17,22 +17,15 @@ from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
-    Proven,
-    agreement,
-    first_proven,
     meaning,
     native_typings,
-    null_word,
-    output_specs,
     stands_alone,
 )
-from modelwright.adapters.frameworks.sklearn_rows import Typing
+from modelwright.adapters.frameworks.native_columns import column_inputs, proven_by_columns
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
-from modelwright.core.signature import Signature, TensorSpec
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
-from modelwright.features.describe import describe
 from modelwright.features.tabular import rows_evenly
 from modelwright.native import OpenModel, open_model
 from modelwright.native.python_file import MODULE
@@ -71,19 +64,10 @@ def convert_python(file: Path, examples: Table | None, *, target: str) -> Conver
     _refuse_times(examples)
     rows = examples.take(rows_evenly(len(examples), _ROWS))
     exact = native_typings(rows, rows.names)[-1]
-    own = open_model(NATIVE, file, inputs := _inputs(examples, exact))(feeds(inputs, rows))
+    own = open_model(NATIVE, file, inputs := column_inputs(examples, exact))(feeds(inputs, rows))
     _require_outputs(own)
-    outputs = output_specs(own)
     meant = meaning(own, getattr(sys.modules[MODULE], "CLASSES", ()), target)
-
-    def prove(typing: Typing) -> Proven:
-        signature = replace(_inputs(examples, typing), outputs=outputs, **meant)
-        run = open_model(NATIVE, file, signature)
-        tensors = feeds(signature, rows)
-        found = run(tensors)
-        return Proven(signature, tensors, found, agreement(own, found, numeric_type=typing.name), run)
-
-    proven = first_proven([lambda typing=typing: prove(typing) for typing in native_typings(rows, rows.names)])  # type: ignore[misc]
+    proven = proven_by_columns(NATIVE, file, examples, rows, own, meant)
     apart = stands_alone(proven.run, proven.feeds)
     model = proven.run
     assert isinstance(model, OpenModel)
@@ -113,15 +97,6 @@ def _try_stream(model: OpenModel, feeds: Outputs) -> None:
     for _ in islice(chunks, _CHUNKS):
         pass
     chunks.close()  # type: ignore[attr-defined]  # a generator
-
-
-def _inputs(examples: Table, typing: Typing) -> Signature:
-    null_as = null_word(examples, examples.names)
-    return Signature(
-        tuple(TensorSpec(name, typing.datatypes[name], (-1, 1), (name,)) for name in examples.names),
-        (),
-        tuple(describe(name, [examples[name]], null_as=null_as) for name in examples.names),
-    )
 
 
 def _refuse_times(examples: Table) -> None:

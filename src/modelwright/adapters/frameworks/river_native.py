@@ -15,24 +15,17 @@ from modelwright.adapters.frameworks.examples import require_examples
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import (
     Outputs,
-    Proven,
-    agreement,
-    first_proven,
     native_typings,
-    null_word,
-    output_specs,
     stands_alone,
 )
+from modelwright.adapters.frameworks.native_columns import column_inputs, proven_by_columns
 from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE
-from modelwright.adapters.frameworks.sklearn_rows import Typing
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
-from modelwright.core.signature import Signature, TensorSpec
+from modelwright.core.signature import Signature
 from modelwright.core.table import Table
 from modelwright.features.columns import feeds
-from modelwright.features.describe import describe
 from modelwright.features.tabular import rows_evenly
-from modelwright.native import open_model
 from modelwright.native.pickled import unpickled
 from modelwright.native.river_model import asked_by, last_step, rows_of
 from modelwright.ports.framework import Conversion
@@ -79,16 +72,8 @@ def convert_opened(model: Any, asked: Asked) -> Conversion:
     )
     rows = examples.take(rows_evenly(len(examples), _ROWS))
     exact = native_typings(rows, rows.names)[-1]
-    own, classes = _own(model, _inputs(examples, exact, ()), rows)
-
-    def prove(typing: Typing) -> Proven:
-        signature = replace(_inputs(examples, typing, tuple(own)), outputs=output_specs(own), **_meaning(own, classes))
-        run = open_model(NATIVE, asked.path, signature)
-        tensors = feeds(signature, rows)
-        found = run(tensors)
-        return Proven(signature, tensors, found, agreement(own, found, numeric_type=typing.name), run)
-
-    proven = first_proven([lambda t=typing: prove(t) for typing in native_typings(rows, rows.names)])  # type: ignore[misc]
+    own, classes = _own(model, column_inputs(examples, exact), rows)
+    proven = proven_by_columns(NATIVE, asked.path, examples, rows, own, _meaning(own, classes), taken=own)
     apart = stands_alone(proven.run, proven.feeds)
     origin = asked.hints.options.get(ORIGIN, "")
     notes = {"route": "A model of river learns row by row, which a graph cannot: it runs as code."}
@@ -150,19 +135,6 @@ def _shares(model: Any, inputs: Signature, rows: Table) -> list[dict[Any, float]
     except NotImplementedError:
         return []
     return found if any(found) else []
-
-
-def _inputs(examples: Table, typing: Typing, taken: tuple[str, ...]) -> Signature:
-    """One input [n, 1] for each column; one that is called as an output is gets another name among the tensors."""
-    null_as = null_word(examples, examples.names)
-    return Signature(
-        tuple(
-            TensorSpec(f"{name}_input" if name in taken else name, typing.datatypes[name], (-1, 1), (name,))
-            for name in examples.names
-        ),
-        (),
-        tuple(describe(name, [examples[name]], null_as=null_as) for name in examples.names),
-    )
 
 
 def _meaning(own: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:
