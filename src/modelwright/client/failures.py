@@ -81,6 +81,9 @@ def not_http(url: str) -> Lost:
     )
 
 
+_TOKEN = "Give a token (token=, --token or MODELWRIGHT_TOKEN); `modelwright token issue` makes one."
+
+
 def refused(url: str, reply: Reply) -> ModelwrightError:
     """The error that an answer tells: its code, kind and words."""
     status = reply.status
@@ -104,7 +107,8 @@ def refused(url: str, reply: Reply) -> ModelwrightError:
     details = {"status": status} | (
         {"retry_after": reply.text(b"retry-after")} if b"retry-after" in reply.headers else {}
     )
-    return from_json({"kind": kind, "code": code or "client.refused", "what": what, "details": details})
+    fix = _TOKEN if status == 401 else ""
+    return from_json({"kind": kind, "code": code or "client.refused", "what": what, "fix": fix, "details": details})
 
 
 def unexpected(url: str, what: str) -> InternalError:

@@ -110,6 +110,14 @@ def test_what_cannot_be_done_says_why_with_its_exit_code(people, capsys, words, 
     assert "Traceback" not in said
 
 
+def test_who_gives_no_token_is_told_where_a_command_takes_it(people, capsys, monkeypatch):
+    monkeypatch.delenv("MODELWRIGHT_TOKEN")
+    code, said = error(capsys, ["predict", "people", "rows.csv"])
+    assert code == 4
+    assert "[http.no-token]" in said
+    assert "--token or MODELWRIGHT_TOKEN" in said
+
+
 def test_empty_standard_input_is_bad_input(people, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b" \n")))
     assert error(capsys, ["predict", "people", "-"])[0] == 2

@@ -149,8 +149,8 @@ def pack(
         path = Path(output or f"{name}.mw")
     if sign or key:
         package = replace(package, bundle=made(package, key))
-    with working(f"Writing {path} ...", quiet=as_json):
-        if not explain:
+    if not explain:
+        with working(f"Writing {path} ...", quiet=as_json):
             wiring.save_package(package, path)
     if as_json:
         print_json({"path": None if explain else str(path)} | summary(package))
