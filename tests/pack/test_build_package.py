@@ -123,7 +123,7 @@ def test_the_card_tells_how_the_conversion_was_proven(examples):
     card = build(conversion, name="linear", examples=examples).read("card.md").decode()
     assert "answers as the original does on the 40 example rows" in card
     assert "- Attempts: 3 (FP32 differs by 0.5; FP32, INT64 does not convert)" in card
-    assert "- Beyond the examples: 5 rows made from the signature, 4 answered as the original does; 2 more" in card
+    assert "- Beyond the examples: 5 rows made from the signature: 4 agree, 2 more the original itself refuses" in card
     assert "different: age 1e+300 (original 1, here inf)" in card
     assert "- Isolation while it was opened and converted: own process" in card
 

@@ -81,7 +81,7 @@ def not_http(url: str) -> Lost:
     )
 
 
-_TOKEN = "Give a token (token=, --token or MODELWRIGHT_TOKEN); `modelwright token issue` makes one."
+_SIGN_IN = "Give a token (token=, --token or MODELWRIGHT_TOKEN); `modelwright token issue` makes one."
 
 
 def refused(url: str, reply: Reply) -> ModelwrightError:
@@ -107,7 +107,7 @@ def refused(url: str, reply: Reply) -> ModelwrightError:
     details = {"status": status} | (
         {"retry_after": reply.text(b"retry-after")} if b"retry-after" in reply.headers else {}
     )
-    fix = _TOKEN if status == 401 else ""
+    fix = _SIGN_IN if status == 401 else ""
     return from_json({"kind": kind, "code": code or "client.refused", "what": what, "fix": fix, "details": details})
 
 

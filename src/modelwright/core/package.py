@@ -74,6 +74,13 @@ class Adversarial:
     holds: bool
     worst: tuple[dict[str, object], ...] = ()
 
+    @property
+    def words(self) -> str:
+        """For a person, in a line."""
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        refused = f", {self.refused} more the original itself refuses" if self.refused else ""
+        return f"{rows} made from the signature: {self.rows - self.differing} agree{refused}"
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:

@@ -244,10 +244,8 @@ def _parity(parity: Parity | None, description: Description) -> Section:
 
 def _beyond(made: Adversarial) -> str:
     """Rows that were made from the signature: how many agree, how many the original refuses, and which differ."""
-    said = f"{made.rows} rows made from the signature, {made.rows - made.differing} answered as the original does"
-    said += f"; {made.refused} more the original itself refuses" if made.refused else ""
     shown = [f"{one.get('row')} (original {one.get('original')}, here {one.get('converted')})" for one in made.worst]
-    return said + (f"; different: {', '.join(shown)}" if shown else "")
+    return made.words + (f"; different: {', '.join(shown)}" if shown else "")
 
 
 def _attempts(parity: Parity) -> str:

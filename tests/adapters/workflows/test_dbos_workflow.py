@@ -189,6 +189,25 @@ def test_two_processes_that_recover_at_once_take_a_story_over_once(tmp_path):
     assert (tmp_path / "effects.txt").read_text().split() == ["before", "middle", "middle", "after"]
 
 
+REOPENED = textwrap.dedent(
+    """
+    import io, sys
+    from pathlib import Path
+    from modelwright.adapters.workflows.dbos import DbosWorkflow
+
+    home = Path(sys.argv[1])
+    url = f"sqlite:///{home / 'modelwright.db'}"
+    for _ in range(2):
+        with io.TextIOWrapper(io.BytesIO()) as sys.stderr:  # as a notebook or a test runner has it: another one each time
+            DbosWorkflow(url, home=home, platform=None, stories={}, role="cli").close()
+    """
+)
+
+
+def test_it_is_opened_again_in_a_process_whose_first_stderr_is_closed(tmp_path):
+    subprocess.run([sys.executable, "-c", REOPENED, tmp_path], timeout=60, check=True)
+
+
 def test_results_outlive_the_process_that_made_them(tmp_path):
     script = tmp_path / "child.py"
     script.write_text(CHILD)

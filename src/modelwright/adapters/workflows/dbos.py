@@ -89,6 +89,7 @@ class DbosWorkflow:
             raise InternalError("workflow.second", "This process runs stories already; DBOS allows one per process.")
         url = database if isinstance(database, str) else database.url.render_as_string(hide_password=False)
         _prepare(url)
+        _keep_from_stderr()
         sqlite_clock.provide()
         self._platform, self._stories, self._role = platform, dict(stories), role
         self._closing = threading.Event()
@@ -354,6 +355,13 @@ def _as_json(value: Any) -> Any:
 def _mistake(where: str, error: Exception) -> InternalError:
     what = f"{where} failed: {type(error).__name__}: {error}"
     return InternalError("workflow.step-failed", what, fix="This is a defect: the log has the traceback.")
+
+
+def _keep_from_stderr() -> None:
+    """Give DBOS's logger a handler, or it makes one of what stderr is now, and flushes that when it is closed too."""
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _prepare(url: str) -> None:

@@ -69,7 +69,9 @@ def optimize(
     if as_json:
         print_json({"variants": [one.to_json() for one in found], "chosen": chosen.kind, "path": output})
     else:
-        click.echo(f"\n{click.style(chosen.kind, bold=True)} is chosen: {output or 'not written; -o FILE.mw writes it'}")
+        click.echo(
+            f"\n{click.style(chosen.kind, bold=True)} is chosen: {output or 'not written; -o FILE.mw writes it'}"
+        )
 
 
 def _numbers(said: tuple[str, ...]) -> dict[str, float]:

@@ -101,12 +101,9 @@ def _kernel_in_words(choice: KernelChoice) -> str:
 
 def _show_beyond(made: Adversarial) -> None:
     """What came of rows that were made from the signature, with the worst of those that differ."""
-    refused = f", {made.refused} more the original itself refuses" if made.refused else ""
-    click.echo(
-        f"  beyond   {counted(made.rows, 'row')} made from the signature: {made.rows - made.differing} agree{refused}"
-    )
+    click.echo(f"  beyond   {made.words}")
     for one in made.worst:
-        kind = "" if one.get("binds") else " (absurd; reported only)"
+        kind = "" if one.get("binds") else " (reported only)"
         click.echo(
             f"           {one.get('row')}{kind}: the original {one.get('original')}, here {one.get('converted')}"
         )

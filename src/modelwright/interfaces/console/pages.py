@@ -43,7 +43,7 @@ class Visit:
 
 Page = Callable[[Visit], Response]
 CANNOT_ASK = (
-    "Predictions go out from here only where you signed in with a token, the pages run under `modelwright serve`, "
+    "Predictions go out from here only where you signed in with a token, the pages run under modelwright serve, "
     "and the data plane asks for no client certificate."
 )
 
