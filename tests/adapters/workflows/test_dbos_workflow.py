@@ -198,7 +198,7 @@ REOPENED = textwrap.dedent(
     home = Path(sys.argv[1])
     url = f"sqlite:///{home / 'modelwright.db'}"
     for _ in range(2):
-        with io.TextIOWrapper(io.BytesIO()) as sys.stderr:  # as a notebook or a test runner has it: another one each time
+        with io.TextIOWrapper(io.BytesIO()) as sys.stderr:  # another one each time, as test runners have it
             DbosWorkflow(url, home=home, platform=None, stories={}, role="cli").close()
     """
 )
