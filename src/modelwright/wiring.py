@@ -124,13 +124,20 @@ def mlflow_folders(others: Sequence[Framework]) -> Framework:
 @contextmanager
 def local_model(artifact: str) -> Iterator[str]:
     """The path of a model: as it was given, or of a copy of what MLflow keeps under ``models:/`` or ``runs:/``."""
-    from modelwright.adapters.sources.mlflow_models import SCHEMES, fetched  # lazy, as in platform()
+    from modelwright.adapters.sources.mlflow_models import fetched  # lazy, as in platform()
 
-    if not artifact.startswith(SCHEMES):
+    if not in_mlflow(artifact):
         yield artifact
         return
     with fetched(artifact) as folder:
         yield str(folder)
+
+
+def in_mlflow(artifact: str) -> bool:
+    """True for the name of a model that MLflow keeps, which :func:`local_model` fetches."""
+    from modelwright.adapters.sources.mlflow_models import SCHEMES  # lazy, as in platform()
+
+    return artifact.startswith(SCHEMES)
 
 
 def environments(settings: Settings) -> Environments:
@@ -386,6 +393,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
             signer=signer(settings),
             open_package=open_package,
             kernels=choose_where_possible if settings.kernels else None,
+            local_model=local_model,
         )
     finally:
         database.close()

@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -143,6 +144,23 @@ def test_a_missing_model_file_is_told(mill):
             reference=None,
             canary=True,
         )
+
+
+def test_a_model_that_another_registry_keeps_is_fetched_within_the_step(mill):
+    fetched = []
+
+    @contextmanager
+    def local_model(name):
+        fetched.append(name)
+        copy = mill.folder / "copy.joblib"
+        (mill.folder / name.removeprefix("elsewhere:/")).rename(copy)
+        yield str(copy)
+        copy.unlink()
+
+    mill.platform = replace(mill.platform, local_model=local_model)
+    result = mill.release("weak", key="first", artifact="elsewhere:/weak.joblib")
+    assert (result["outcome"], result["version"]) == ("promoted", "1"), result["why"]
+    assert fetched == ["elsewhere:/weak.joblib"]
 
 
 def test_a_second_canary_of_a_model_waits_its_turn(mill):

@@ -40,14 +40,15 @@ from modelwright.signing.check import require_sound
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model file that wants to be champion; ``order`` is the key of the order that asked for it.
+    """A model that wants to be champion; ``order`` is the key of the order that asked for it.
 
+    ``artifact`` is its file, or where another registry keeps it (:attr:`Platform.local_model`).
     ``route``, ``isolation`` and ``idempotent`` say how it is packed (:func:`modelwright.lifecycle.local.pack_file`);
     ``keeps_isolation``: nobody asked for another jail than the champion's.
     """
 
     model: str
-    artifact: Path
+    artifact: str
     validation: Path
     target: str
     reference: Path | None
@@ -149,14 +150,14 @@ def at_once(platform: Platform, candidate: Candidate, champion: str) -> str:
 def pack_artifact(platform: Platform, candidate: Candidate, *, act: Act) -> Json:
     """Convert, build the package, sign it where there is a key, and store its blobs.
 
-    What is a package already is taken as it is, if its signature (where it has one) holds. Gives its ``digest``,
-    ``route``, and what its code asks for.
+    What is a package already is taken as it is, if its signature (where it has one) holds. What another registry keeps
+    is fetched here, within the step, so that a story that goes on after a crash fetches it again. Gives its
+    ``digest``, ``route``, and what its code asks for.
     """
-    package = ready_package(platform, candidate)
-    if package is None:
-        package = pack_file(
+    with platform.local_model(candidate.artifact) as found:
+        package = ready_package(platform, candidate, Path(found)) or pack_file(
             platform,
-            candidate.artifact,
+            Path(found),
             name=candidate.model,
             data=candidate.validation,
             target=candidate.target,
@@ -166,8 +167,8 @@ def pack_artifact(platform: Platform, candidate: Candidate, *, act: Act) -> Json
             isolation=candidate.isolation,
             idempotent=candidate.idempotent,
         )
-    require_sound(package)
-    package_codec.store(package, platform.blobs.put)
+        require_sound(package)
+        package_codec.store(package, platform.blobs.put)
     signed = take_signature(platform, package, act=act)
     code: Json = {"isolation": package.native.isolation} if package.native else {}
     if members := unjailed(package):
@@ -185,14 +186,13 @@ def pack_artifact(platform: Platform, candidate: Candidate, *, act: Act) -> Json
     }
 
 
-def ready_package(platform: Platform, candidate: Candidate) -> Package | None:
-    """The package that the artifact is; None when it is a model to be packed.
+def ready_package(platform: Platform, candidate: Candidate, path: Path) -> Package | None:
+    """The package that ``path`` is; None when it is a model to be packed.
 
     Raises:
         BadInputError: ``register.other-name``.
         RefusedError: ``register.older-than-champion``.
     """
-    path = candidate.artifact
     if platform.open_package is None or not (path.suffix in {".mw", ".zip"} or (path / MANIFEST).is_file()):
         return None
     package = platform.open_package(path)

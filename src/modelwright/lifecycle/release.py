@@ -15,7 +15,8 @@ def release(platform: Platform, steps: Steps, arguments: Json) -> Json:
     Args:
         platform: the ports.
         steps: durable steps.
-        arguments: ``artifact`` and ``data`` (labelled rows) as absolute paths, ``name``, ``target`` (label column),
+        arguments: ``artifact`` and ``data`` (labelled rows) as absolute paths, or ``artifact`` as the name of a model
+            that another registry keeps (:attr:`Platform.local_model`), ``name``, ``target`` (label column),
             ``reference`` (training rows, or null), ``reason``, ``actor``, ``role``, ``canary`` (false: all at once),
             ``route`` (``auto``, ``onnx``, ``native``) and ``isolation`` (``strict``, ``standard``, ``off``).
 
@@ -25,7 +26,7 @@ def release(platform: Platform, steps: Steps, arguments: Json) -> Json:
     reference = arguments.get("reference")
     candidate = Candidate(
         model=str(arguments["name"]),
-        artifact=Path(arguments["artifact"]),
+        artifact=str(arguments["artifact"]),
         validation=Path(arguments["data"]),
         target=str(arguments["target"]),
         reference=Path(reference) if reference else None,

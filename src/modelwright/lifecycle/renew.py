@@ -53,7 +53,7 @@ def renew(platform: Platform, steps: Steps, arguments: Json) -> Json:
     kept = steps.do("find route", lambda: route_of(platform, arguments))
     candidate = Candidate(
         model=model,
-        artifact=work / "trained" / str(trained["model"]),
+        artifact=str(work / "trained" / str(trained["model"])),
         validation=work / "trained" / str(trained["validation"]),
         target=target,
         reference=work / "trained" / str(trained["reference"]),

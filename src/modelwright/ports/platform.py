@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ class Platform:
     """A frozen record of ports; no methods.
 
     ``signer`` makes the signature of a package, where a key is set; ``open_package`` opens one from a path; ``kernels``
-    is asked about every model that is packed.
+    is asked about every model that is packed; ``local_model`` gives the path of a model that is named by a path or by
+    where another registry keeps it, good until the block ends.
     """
 
     home: Path
@@ -78,3 +80,4 @@ class Platform:
     signer: Callable[[Manifest], bytes] | None = None
     open_package: Callable[[Path], Package] | None = None
     kernels: ChooseKernel | None = None
+    local_model: Callable[[str], AbstractContextManager[str]] = nullcontext

@@ -16,8 +16,18 @@ from modelwright.serve.plane import Plane
 from modelwright.serve.route import LiveArm, LiveRoute
 from modelwright.serve.statistics import Served
 
-PLATFORM = "onnx_onnxv1"
-BACKEND = "onnxruntime"
+
+def platform_of(loaded: Loaded) -> str:
+    """What runs a package, as ``<project>_<format>``: ONNX, a loader of ours in a process of its own, or a graph."""
+    if loaded.package.native is not None:
+        return f"modelwright_{loaded.package.native.loader}"
+    return "onnx_onnxv1" if loaded.package.graph is None else "modelwright_graph"
+
+
+def _backend(loaded: Loaded) -> str:
+    if loaded.package.native is not None:
+        return "python"
+    return "onnxruntime" if loaded.package.graph is None else "modelwright"
 
 
 def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
@@ -32,8 +42,8 @@ def configuration(route: LiveRoute, arm: LiveArm) -> dict[str, object]:
     instances = {"instance_group": [_instances(arm)]} if loaded.runner is not None else {}
     config: dict[str, object] = {
         "name": arm.model,
-        "platform": PLATFORM,
-        "backend": BACKEND,
+        "platform": platform_of(loaded),
+        "backend": _backend(loaded),
         "version_policy": {"specific": {"versions": sorted(numbers)}},
         "max_batch_size": rows,
         "input": _tensors(loaded.signature.inputs, batched=rows > 0),

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 import modelwright
 from modelwright.adapters.frameworks.mlflow_folder import MlflowFramework
 from modelwright.features.tabular import table
+from modelwright.interfaces.cli import main
 from modelwright.interfaces.cli.app import cli
 from modelwright.testing.errors import error_code
 from modelwright.testing.framework import FrameworkConformance
@@ -202,3 +203,23 @@ def test_models_and_runs_are_packed_by_name(logged, tmp_path):
     done = CliRunner().invoke(cli, asked)
     assert json.loads(done.stdout)["description"]["notes"]["mlflow"].startswith("MLflow")
     assert error_code(modelwright.pack, "models:/early/1", name="late") == "pack.not-in-mlflow"
+
+
+def test_a_release_takes_what_mlflow_keeps_by_name(logged, tmp_path, capsys):
+    NUMBERS.assign(late=LATE).to_parquet(tmp_path / "rows.parquet")
+    home = ["--home", str(tmp_path / "home")]
+
+    def release(uri):
+        rest = ["--name", "late", "--data", str(tmp_path / "rows.parquet"), "--target", "late", "--json"]
+        return main([*home, "release", uri, *rest]), json.loads(capsys.readouterr().out or "{}")
+
+    status, told = release("models:/late/1")
+    assert (status, told.get("outcome"), told.get("version")) == (0, "promoted", "1"), told
+    status, told = release(f"runs:/{logged}/model")
+    assert (status, told.get("outcome"), told.get("version")) == (0, "promoted", "2"), told
+    status, told = release("models:/early/1")
+    assert (status, told["error"]["code"]) == (2, "pack.not-in-mlflow"), told
+    main([*home, "ledger", "show", "--json"])
+    acts = [entry["action"] for entry in json.loads(capsys.readouterr().out)]
+    assert acts.count("pack.package") == 2
+    assert acts.count("pack.refused") == 1

@@ -38,6 +38,7 @@ _TABULAR = ("sklearn", "skl2onnx", "onnx", "pandas")
 _ESTIMATORS = "estimators, boosters, pickles of both"
 _TEXT = ("torch", "transformers", "PIL")
 _TENSORS = ("tensorflow", "tf2onnx", "onnx")
+_TENSORFLOW = "SavedModel folders, .keras, .h5 (into .tflite too), .tflite"
 LISTED = (
     Listed("sklearn", "scikit-learn", "estimators and pipelines, .joblib, .pkl, .pickle", _TABULAR, "sklearn"),
     Listed("boosters", "XGBoost", f"{_ESTIMATORS}, .ubj, .json", ("xgboost", *_TABULAR), "boosters"),
@@ -45,7 +46,7 @@ LISTED = (
     Listed("boosters", "CatBoost", f"{_ESTIMATORS}, .cbm", ("catboost", *_TABULAR), "catboost"),
     Listed("torch", "PyTorch", "modules, .pt, .pth, .pt2, .ts", ("torch", "onnx", "onnxscript"), "torch"),
     Listed("transformers", "transformers", "pipelines, folders with a config.json", _TEXT, "transformers"),
-    Listed("tensorflow", "TensorFlow, Keras", "SavedModel folders, .keras, .h5, .tflite", _TENSORS, "tensorflow"),
+    Listed("tensorflow", "TensorFlow, Keras", _TENSORFLOW, _TENSORS, "tensorflow"),
     Listed("mlflow", "MLflow", "model directories, models:/ and runs:/", ("mlflow", "pandas"), "mlflow"),
     Listed("statsmodels", "statsmodels", "results, pickles of them", ("statsmodels", "onnx", "pandas"), "statsmodels"),
     Listed("river", "river", "models that learn one by one, pickles of them", ("river",), "river"),

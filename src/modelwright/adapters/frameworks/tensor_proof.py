@@ -41,6 +41,23 @@ class Question:
     signature: Signature
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made of a model, in the words of a refusal: its name, what runs it, and the nearest other way."""
+
+    name: str
+    runs_on: str
+    other: str
+
+    @property
+    def advice(self) -> str:
+        """The other way as a sentence."""
+        return f"{self.other[:1].upper()}{self.other[1:]}."
+
+
+GRAPH = Made("graph", "ONNX Runtime", "pack it as it is: --native")
+
+
 def question(ways: Iterator[Typed], answer: Run, hints: Hints, target: str) -> Question:
     """Try the ways to give the examples until the model answers one.
 
@@ -140,32 +157,34 @@ class Proof:
     parity: Parity
     beyond: Outputs
 
-    def golden(self, graph: Run) -> dict[str, Any]:
-        """Those feeds and the graph's answers, as a :class:`Conversion` has them."""
-        return {"beyond_inputs": self.beyond, "beyond_outputs": graph(self.beyond)} if self.beyond else {}
+    def golden(self, run: Run) -> dict[str, Any]:
+        """Those feeds and the answers of what was made, as a :class:`Conversion` has them."""
+        return {"beyond_inputs": self.beyond, "beyond_outputs": run(self.beyond)} if self.beyond else {}
 
 
-def proof(asked: Question, answer: Run, graph: Run) -> Proof:
+def proof(asked: Question, answer: Run, run: Run, made: Made = GRAPH) -> Proof:
     """The certificate over all rows and over rows made from them; one and two rows must come out alike too.
+
+    ``run`` answers as ``made`` does, what the model was converted to.
 
     Raises:
         RefusedError: ``pack.parity-failed``.
     """
-    parity = _on_examples(asked, answer, graph)
+    parity = _on_examples(asked, answer, run, made)
 
     def original(tensors: Outputs) -> dict[str, NDArray[Any]]:
         return dict(zip(asked.own, answer(tensors).values(), strict=True))
 
-    compared = judge(asked.typed.feeds, original, graph, TOLERANCE)
+    compared = judge(asked.typed.feeds, original, run, TOLERANCE)
     parity = replace(parity, adversarial=compared.record)
     if compared.broken:
-        raise beyond_refusal(compared.broken, parity, advice="Pack it as it is: --native.")
+        raise beyond_refusal(compared.broken, parity, advice=made.advice)
     rows = golden_rows(compared)
     small = rows is not None and sum(array[:1].size for array in rows.columns.values()) <= GOLDEN_NUMBERS
     return Proof(parity, rows.columns if rows is not None and small else {})
 
 
-def _on_examples(asked: Question, answer: Run, graph: Run) -> Parity:
+def _on_examples(asked: Question, answer: Run, run: Run, made: Made) -> Parity:
     feeds, kind = asked.typed.feeds, asked.typed.name
     rows = len(next(iter(feeds.values())))
     worst: Parity | None = None
@@ -173,21 +192,21 @@ def _on_examples(asked: Question, answer: Run, graph: Run) -> Parity:
         some = {name: array[:size] for name, array in feeds.items()}
         wanted = dict(zip(asked.own, answer(some).values(), strict=True))
         try:
-            found = graph(some)
+            found = run(some)
         except Exception as error:
             raise RefusedError(
                 "pack.parity-failed",
-                f"The graph does not run on {size} rows.",
-                why=f"ONNX Runtime says: {first_line(error)}.",
-                fix="Let the model take any number of rows, or pack it as it is: --native.",
+                f"The {made.name} does not run on {size} rows.",
+                why=f"{made.runs_on} says: {first_line(error)}.",
+                fix=f"Let the model take any number of rows, or {made.other}.",
             ) from error
         if any(found[name].shape != wanted[name].shape for name in wanted):
             raise RefusedError(
                 "pack.parity-failed",
-                f"The graph gives other shapes than the original on {size} rows.",
+                f"The {made.name} gives other shapes than the original on {size} rows.",
                 why=f"{[list(array.shape) for array in found.values()]}, where it gives "
                 f"{[list(array.shape) for array in wanted.values()]}.",
-                fix="Let the model take any number of rows, or pack it as it is: --native.",
+                fix=f"Let the model take any number of rows, or {made.other}.",
             )
         worst = agreement(wanted, found, numeric_type=kind, tolerance=TOLERANCE)
         if not worst.holds:
@@ -196,7 +215,7 @@ def _on_examples(asked: Question, answer: Run, graph: Run) -> Parity:
                 "The converted model does not answer as the original does.",
                 why=f"The largest difference on {size} rows is {worst.max_difference:.3g} (allowed: {TOLERANCE:g}), in "
                 f"row {worst.worst_row}; {worst.label_flips} whole numbers differ.",
-                fix="Pack it as it is: --native.",
+                fix=made.advice,
                 details={"worst_row": worst.worst_row, "max_difference": worst.max_difference},
             )
     assert worst is not None

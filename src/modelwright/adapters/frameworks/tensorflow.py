@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 from modelwright.adapters.frameworks.extras import require
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
+from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
 from modelwright.native.tensorflow_model import SAVED_MODEL
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
 SUFFIXES = frozenset({".keras", ".h5", ".tflite"})
-OPTIONS = ("classes", "outputs")
+OPTIONS = ("classes", "format", "outputs")
+LITE = "tflite"
 
 
 class TensorflowFramework:
     """Converts SavedModel folders, Keras models and their files; packs TensorFlow Lite models as they are.
+
+    The option ``format=tflite`` makes a TensorFlow Lite model of the others.
 
     Args:
         timeout_seconds: how long the jailed process may take for one model.
@@ -49,25 +54,27 @@ class TensorflowFramework:
         """Convert and certify; what does not convert is kept as it is. A Keras model in memory is exported first.
 
         Raises:
-            BadInputError: ``pack.unreadable-model``, ``pack.wrong-route``, and those of
+            BadInputError: ``pack.unreadable-model``, ``pack.wrong-route``, ``pack.bad-option``, and those of
                 :func:`modelwright.adapters.frameworks.tensor_proof.question`.
-            RefusedError: ``pack.unconvertible``, ``pack.parity-failed`` on the route ``onnx``; on the others
-                ``pack.native-differs``, ``pack.not-repeatable``.
+            RefusedError: ``pack.unconvertible``, ``pack.parity-failed`` on the route ``onnx`` and with the option
+                ``format``; else ``pack.native-differs``, ``pack.not-repeatable``.
             UnavailableError: ``pack.converter-crashed``.
             DeadlineError: ``pack.converter-timeout``.
         """
         hints.require_known(self.name, OPTIONS, tensors=True)
+        to_lite = _wants_lite(hints, route)
         if isinstance(model, Path):
             lite = model.suffix.lower() == ".tflite"
-            _require("ai_edge_litert" if lite else "tensorflow")
+            _require(*(("ai_edge_litert",) if lite or to_lite else ()), *(() if lite else ("tensorflow",)))
             if lite and route == "onnx":
                 raise BadInputError(
                     "pack.wrong-route",
                     f"{model.name} is a TensorFlow Lite model, which runs as it is.",
                     fix="Leave --onnx out, or pack the model that it was made from.",
                 )
-            return self._jailed(model, examples, target, route, isolation, hints)
-        _require("tensorflow")
+            made = self._jailed(model, examples, target, route, isolation, hints)
+            return replace(made, notes=made.notes | _source(model))
+        _require("tensorflow", *(("ai_edge_litert",) if to_lite else ()))
         held: Any = model
         with tempfile.TemporaryDirectory(prefix="modelwright-pack-") as folder:
             try:
@@ -106,6 +113,36 @@ def _beside(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in files}
 
 
-def _require(module: str) -> None:
+def _source(model: Path) -> dict[str, str]:
+    """The digest of a folder, over all of its files; of a file it is taken elsewhere."""
+    if not model.is_dir():
+        return {}
+    digests = {}
+    for name, path in {SAVED_MODEL: model / SAVED_MODEL, **_beside(model)}.items():
+        with path.open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"source_sha256": hashlib.sha256(canonical_json(digests)).hexdigest()}
+
+
+def _wants_lite(hints: Hints, route: Route) -> bool:
+    said = hints.options.get("format", "")
+    if said not in {"", LITE}:
+        raise BadInputError(
+            "pack.bad-option",
+            f"The option format cannot be {said!r}.",
+            why="It says what to make of a TensorFlow model besides ONNX.",
+            fix=f"Write format={LITE}, or leave it out: --onnx and --native ask for the other two.",
+        )
+    if said and route == "onnx":
+        raise BadInputError(
+            "pack.wrong-route",
+            "A model is packed as ONNX or as TensorFlow Lite, not as both.",
+            why=f"--onnx and --option format={LITE} were both given.",
+            fix="Leave one of them out.",
+        )
+    return bool(said)
+
+
+def _require(*modules: str) -> None:
     why = "Packing TensorFlow's models needs it; serving those that convert does not."
-    require((module, "onnx"), "tensorflow", why)
+    require((*modules, "onnx"), "tensorflow", why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from modelwright.adapters.frameworks import tensorflow_lite
 from modelwright.adapters.frameworks.environment import environment
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import stands_alone
@@ -40,10 +41,13 @@ def opened(asked: Asked) -> Opened:
 
 
 def convert_opened(model: Opened, asked: Asked) -> Conversion:
-    """Convert on the route that was asked for, or keep the model as it is."""
-    names = model.names
+    """Convert on the route or to the format that was asked for, or keep the model as it is."""
+    made_lite = bool(asked.hints.options.get("format")) and model.kind != "tflite"
+    names = tensorflow_lite.in_order(model.names) if made_lite else model.names
     given = ways(names, len(names), asked.examples, asked.hints.tensors, {})
     questioned = question(given, model.answer, asked.hints, asked.target)
+    if made_lite:
+        return _lite(model, questioned)
     why = asked.why or (LITE if model.kind == "tflite" else "")
     if asked.route != "native" and not why:
         try:
@@ -59,6 +63,27 @@ def convert_opened(model: Opened, asked: Asked) -> Conversion:
     except ModelwrightError as error:
         raise neither(error, why) from error
     return replace(_conversion(model, questioned, why, apart), native=native, parity=parity, outputs=outputs)
+
+
+def _lite(model: Opened, questioned: Question) -> Conversion:
+    title = _TITLES[model.kind]
+    content = tensorflow_lite.written(model, title)
+    run, proven, apart = tensorflow_lite.proven(content, questioned, model)
+    described = _conversion(model, questioned, "", apart)
+    why = (
+        f"It was asked for with format=tflite. TensorFlow {described.framework_version} made a TensorFlow Lite model "
+        f"of the {title}, and that answers the examples as the original does: all at once, one and two."
+    )
+    return replace(
+        described,
+        native=Native("tensorflow", tensorflow_lite.FILE),
+        files={tensorflow_lite.FILE: content},
+        parity=proven.parity,
+        outputs=run(questioned.typed.feeds),
+        **proven.golden(run),
+        environment=environment({"ai_edge_litert", "numpy"}),  # what serves it; TensorFlow does not
+        notes=described.notes | {"route": why},
+    )
 
 
 def _graph(model: Opened, asked: Question) -> Conversion:

@@ -60,15 +60,18 @@ def release(
     reason: str,
     as_json: bool,
 ) -> int:
-    """Pack, check, register and deploy a model file in one story. Exit code 3 when it is refused or rolled back.
+    """Pack, check, register and deploy a model in one story. Exit code 3 when it is refused or rolled back.
 
-    A package that is ready (.mw) is taken as it is, with the signature it brings.
+    It takes the models that `pack` takes, models:/NAME/VERSION and runs:/RUN/PATH of MLflow too, which are fetched
+    where the story is told. A package that is ready (.mw) is taken as it is, with the signature it brings.
     The first version is deployed at once. A later one is compared with the champion on the same rows, tried as a
     canary while a server gets requests, and promoted or rolled back on evidence.
     """
+    from modelwright import wiring  # lazy: adapters
+
     require_model_name(name)
     arguments = {
-        "artifact": str(existing_model(artifact, graph=graph or name)),
+        "artifact": artifact if wiring.in_mlflow(artifact) else str(existing_model(artifact, graph=graph or name)),
         "name": name,
         "data": str(existing_file(data, "data file")),
         "target": target,

@@ -9,7 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from modelwright.core.signature import TensorSpec
 from modelwright.interfaces.grpc.messages import message
-from modelwright.serve.describe import PLATFORM, configuration, statistics
+from modelwright.serve.describe import configuration, platform_of, statistics
 from modelwright.serve.plane import Plane
 from modelwright.serve.repository import Changed, Repository
 from modelwright.serve.route import LiveArm
@@ -41,7 +41,7 @@ class Catalog:
         return message("ModelMetadataResponse")(
             name=arm.model,
             versions=[request.version] if request.version else list(self._plane.route(arm.model).by_version),
-            platform=PLATFORM,
+            platform=platform_of(arm.loaded),
             inputs=told(signature.inputs),
             outputs=told(signature.outputs),
         )

@@ -18,7 +18,7 @@ from modelwright.interfaces.http.message import JSON, Asked, AskedAll, Logged, R
 from modelwright.interfaces.http.metrics import CONTENT_TYPE, Metrics
 from modelwright.serve import each_row
 from modelwright.serve.call import Answer, PredictCall
-from modelwright.serve.describe import PLATFORM, configuration, described_columns, statistics
+from modelwright.serve.describe import configuration, described_columns, platform_of, statistics
 from modelwright.serve.plane import Plane
 from modelwright.serve.repository import Repository
 from modelwright.serve.route import LiveArm
@@ -107,7 +107,7 @@ def model_metadata(context: Context, request: Request) -> Reply:
     metadata: dict[str, object] = {
         "name": arm.model,
         "versions": [request.parameters["version"]] if "version" in request.parameters else versions,
-        "platform": PLATFORM,
+        "platform": platform_of(arm.loaded),
         "inputs": [_tensor(spec) for spec in signature.inputs],
         "outputs": [_tensor(spec) for spec in signature.outputs],
     }
