@@ -34,7 +34,7 @@ def check(random: np.random.Generator, groups: int, rows: int, *, worse: bool) -
 
 
 def main() -> None:
-    checks = int(sys.argv[1]) if len(sys.argv) > 1 else 150
+    checks = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     print(
         f"{'groups':>6} {'rows of each':>12} {'any found, none there':>22} {'worse one found':>16} {'s per group':>12}"
     )

@@ -193,3 +193,8 @@ def test_a_regression_is_sliced_without_rates():
     assert one.fairness == ()
     assert _gap(one.groups[1], "rmse").low > 1
     assert _gap(one.groups[1], "rmse").beyond_chance
+
+
+def test_an_array_is_checked_by_the_order_of_its_columns(model):
+    rows, truth = _rows(300)
+    assert model.check(rows["x"][:, None], truth).metrics == model.check({"x0": rows["x"]}, truth).metrics

@@ -107,3 +107,13 @@ def test_a_p_value_that_is_large_is_not_doubted():
     whole = {"mae": statistic.mean(np.tile([0.0, 1.0], 40))}
     found = {"mae": gaps.Difference(0.01, -0.2, 0.2, 0.9)}
     assert gaps.doubted(found, whole, 40) == found
+
+
+def test_a_group_of_many_rows_none_of_them_rare_is_not_doubted():
+    right = np.concatenate([np.ones(3000), np.zeros(6000)])
+    whole = {"accuracy": statistic.mean(right)}
+    found = {"accuracy": gaps.Difference(0.01, 0.005, 0.02, 0.01)}
+    assert gaps.doubted(found, whole, 3000) == found
+    assert gaps.doubted(found, whole, 3000, drawn=(3000, 2000))["accuracy"].p > 0.01
+    assert [gaps.drawn_rows(10_000, rare) for rare in (5000, 500, 100, 50, 0)] == [2000, 2000, 10_000, 10_000, 10_000]
+    assert gaps.drawn_rows(1_000_000, 10) == 20_000

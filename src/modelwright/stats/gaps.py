@@ -95,6 +95,8 @@ def doubted(
     if not names:
         return dict(found)
     everything = whole[names[0]].rows
+    if min(rows, everything - rows) > ROWS and drawn == (ROWS, ROWS):  # many, and none of them rare
+        return dict(found)
     sides = min(rows, drawn[0]), min(everything - rows, drawn[1])
     pool = np.linspace(0, everything - 1, sum(sides)).astype(np.intp)
     size = math.sqrt((1 / rows + 1 / (everything - rows)) / (1 / sides[0] + 1 / sides[1]))

@@ -113,7 +113,7 @@ class PackedModel:
             self._runner = wiring.runners().load(self.package)
         return judge(
             self.package,
-            table(rows),
+            self._table(rows),
             column(truth),
             runner=self._runner,
             gates=gates,
@@ -128,14 +128,18 @@ class PackedModel:
             named = rows if isinstance(rows, dict) else {signature.inputs[0].name: rows}
             known = {spec.name: DATATYPES[spec.datatype] for spec in signature.inputs}
             return {name: np.asarray(value, dtype=known.get(name)) for name, value in named.items()}, {}
-        order = [name for spec in signature.inputs for name in spec.features]
-        is_array = not isinstance(rows, Table | dict) and not hasattr(rows, "columns")
-        given = table(rows, order if is_array and not _row_dicts(rows) else ())
+        given = self._table(rows)
         tensors, nulls = feeds(signature, given), {}
         for spec in signature.inputs:
             if spec.datatype == "BYTES":
                 nulls[spec.name] = np.stack([missing(given[name]) for name in spec.features or (spec.name,)], axis=1)
         return tensors, nulls
+
+    def _table(self, rows: Any) -> Table:
+        """Rows of any form; the columns of an array are the features in the order of the inputs."""
+        order = [name for spec in self.package.signature.inputs for name in spec.features]
+        is_array = not isinstance(rows, Table | dict) and not hasattr(rows, "columns")
+        return table(rows, order if is_array and not _row_dicts(rows) else ())
 
 
 def pack(
