@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from modelwright.check import gates as gate
 from modelwright.check.answers import Answers, answer
 from modelwright.check.comparison import Champion, compare
+from modelwright.check.slice_gates import require_metrics, slice_gates
+from modelwright.check.slices import measure_slices, require_columns
 from modelwright.core.errors import BadInputError
+from modelwright.core.metric import Metric
 from modelwright.core.package import Package
+from modelwright.core.slices import Slices
 from modelwright.core.table import Column, Table, missing
-from modelwright.core.verdict import Comparison, Gate, Metric, Verdict
+from modelwright.core.verdict import Comparison, Gate, Verdict
 from modelwright.ports.runner import Runner
 from modelwright.stats import bootstrap, metrics
 
@@ -44,6 +49,8 @@ def check(
     margin: float = 0.01,
     latency_budget_ms: float = 50.0,
     data_digest: str = "",
+    slices: Sequence[str] = (),
+    max_slice_gap: Mapping[str, float] | None = None,
 ) -> Verdict:
     """Judge a package on labelled rows.
 
@@ -58,11 +65,18 @@ def check(
         margin: how much worse than the champion, relative to its figure, the upper bound may be.
         latency_budget_ms: median milliseconds allowed for one row.
         data_digest: identity of the rows, kept in the verdict.
+        slices: columns of the rows, whether the model uses them or not, by whose values it is measured again. No gate
+            looks at them unless ``max_slice_gap`` asks for it.
+        max_slice_gap: metric name to how much worse than the rest a group of a slice may be; refused is a gap that is
+            larger, and that chance does not explain among so many.
 
     Raises:
         BadInputError: ``check.length-mismatch``, ``check.unknown-label``, ``check.not-a-number``,
-            ``check.unknown-metric``, ``features.*`` when the rows do not fit the candidate.
+            ``check.unknown-metric``, ``check.bad-slice-gap``, ``check.no-slice-column``, ``features.*`` when the rows
+            do not fit the candidate.
     """
+    require_columns(rows, slices)
+    require_metrics(max_slice_gap or {})
     if len(rows) != len(truth):
         raise BadInputError(
             "check.length-mismatch",
@@ -76,10 +90,33 @@ def check(
         return Verdict(package.digest, task, len(rows), (), said, None, data_digest, notes)
     known = ~missing(truth)
     labelled, truth = rows.take(known), truth[known]
-    measured, judged, comparison = _judge(package, labelled, truth, runner, champion, margin)
-    said += (*judged, *gate.user_gates(measured, gates or {}))
-    notes = _notes(len(rows), len(truth))
-    return Verdict(package.digest, task, len(truth), tuple(measured.values()), said, comparison, data_digest, notes)
+    found = _judge(package, labelled, truth, runner, champion, margin, slices)
+    said += (
+        *found.gates,
+        *gate.user_gates(found.metrics, gates or {}),
+        *slice_gates(found.slices, max_slice_gap or {}),
+    )
+    return Verdict(
+        package.digest,
+        task,
+        len(truth),
+        tuple(found.metrics.values()),
+        said,
+        found.comparison,
+        data_digest,
+        _notes(len(rows), len(truth)),
+        found.slices,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the answers gave: nothing measured where there were none, or none that can be measured."""
+
+    gates: list[Gate]
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    slices: tuple[Slices, ...] = ()
 
 
 def _notes(rows: int, labelled: int) -> dict[str, str]:
@@ -92,26 +129,33 @@ def _notes(rows: int, labelled: int) -> dict[str, str]:
 
 
 def _judge(
-    package: Package, rows: Table, truth: Column, runner: Runner, champion: Champion | None, margin: float
-) -> tuple[dict[str, Metric], list[Gate], Comparison | None]:
-    """Metrics by name, the gates on the answers, and the comparison, on rows whose truth is known."""
+    package: Package,
+    rows: Table,
+    truth: Column,
+    runner: Runner,
+    champion: Champion | None,
+    margin: float,
+    slices: Sequence[str],
+) -> _Found:
+    """Metrics by name, the gates on the answers, the comparison, and the slices, on rows whose truth is known."""
     signature = package.signature
     enough = gate.rows_enough(signature.task, truth, signature.classes)
     if not len(truth):
-        return {}, [enough], None
+        return _Found([enough])
     answers = answer(package, runner, rows)
     finite = gate.finite(answers)
     said = [enough, finite, gate.not_constant(answers)]
     if not finite.passed:
-        return {}, said, None
+        return _Found(said)
     measured = _measure(answers, truth)
     if enough.passed:
         figure = measured.get(metrics.PRIMARY[signature.task]) or measured["accuracy"]
         said.append(gate.better_than_baseline(signature.task, truth, signature.classes, figure))
+    sliced = measure_slices(answers, truth, rows, slices) if slices else ()
     if champion is None:
-        return measured, said, None
+        return _Found(said, measured, None, sliced)
     comparison, versus = compare(answers, rows, truth, champion, margin)
-    return measured, [*said, versus], comparison
+    return _Found([*said, versus], measured, comparison, sliced)
 
 
 def _measure(answers: Answers, truth: Column) -> dict[str, Metric]:

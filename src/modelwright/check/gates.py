@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from modelwright.check.answers import Answers
 from modelwright.check.skew import within_training
 from modelwright.core.errors import BadInputError
+from modelwright.core.metric import Metric
 from modelwright.core.package import Package
 from modelwright.core.package_codec import golden_tensors
 from modelwright.core.table import Column, Table
-from modelwright.core.verdict import Comparison, Gate, Metric
+from modelwright.core.verdict import Comparison, Gate
 from modelwright.features.columns import feeds
 from modelwright.ports.runner import Runner
 from modelwright.stats import metrics
@@ -182,6 +183,22 @@ def better_than_baseline(task: str, truth: Column, classes: tuple[str, ...], fig
     return Gate("better-than-baseline", passed, figure.value, baseline, said, fix)
 
 
+def require_metric(name: str) -> None:
+    """Check that there is such a metric.
+
+    Raises:
+        BadInputError: ``check.unknown-metric``.
+    """
+    if name not in metrics.GREATER_IS_BETTER:
+        near = difflib.get_close_matches(name, metrics.GREATER_IS_BETTER, 1)
+        raise BadInputError(
+            "check.unknown-metric",
+            f"{name!r} is no metric.",
+            why=f"The metrics are {', '.join(metrics.GREATER_IS_BETTER)}.",
+            fix=f"Did you mean {near[0]!r}?" if near else "Correct the gates of the model's policy.",
+        )
+
+
 def user_gates(found: Mapping[str, Metric], gates: Mapping[str, float]) -> list[Gate]:
     """One gate per metric named in the policy: value >= threshold, or value <= threshold for a loss.
 
@@ -190,14 +207,7 @@ def user_gates(found: Mapping[str, Metric], gates: Mapping[str, float]) -> list[
     """
     made = []
     for name, threshold in gates.items():
-        if name not in metrics.GREATER_IS_BETTER:
-            near = difflib.get_close_matches(name, metrics.GREATER_IS_BETTER, 1)
-            raise BadInputError(
-                "check.unknown-metric",
-                f"{name!r} is no metric.",
-                why=f"The metrics are {', '.join(metrics.GREATER_IS_BETTER)}.",
-                fix=f"Did you mean {near[0]!r}?" if near else "Correct the gates of the model's policy.",
-            )
+        require_metric(name)
         up = metrics.GREATER_IS_BETTER[name]
         need = f"{'at least' if up else 'at most'} {threshold:g}"
         metric = found.get(name)

@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from modelwright.core.verdict import Comparison, Gate, Metric, Verdict
+from modelwright.core.metric import Metric
+from modelwright.core.record_codec import from_json, to_json
+from modelwright.core.slices import Slices
+from modelwright.core.verdict import Comparison, Gate, Verdict
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -14,11 +17,11 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     body = dataclasses.asdict(verdict)
     body["metrics"] = list(body["metrics"])
     body["gates"] = list(body["gates"])
-    return body | {"passed": verdict.passed}
+    return body | {"slices": to_json(verdict.slices), "passed": verdict.passed}
 
 
 def verdict_from_json(body: Mapping[str, Any]) -> Verdict:
-    """What :func:`verdict_json` gave, as a verdict again."""
+    """What :func:`verdict_json` gave, as a verdict again. Where there is no word of slices, none were measured."""
     comparison = body.get("comparison")
     return Verdict(
         body["package_digest"],
@@ -29,6 +32,7 @@ def verdict_from_json(body: Mapping[str, Any]) -> Verdict:
         None if comparison is None else Comparison(**comparison),
         body.get("data_digest", ""),
         dict(body.get("notes", {})),
+        from_json(tuple[Slices, ...], body.get("slices", []), "the verdict"),
     )
 
 

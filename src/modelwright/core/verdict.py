@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A figure on labelled rows with its 95 % bootstrap interval (``low``, ``high``)."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    rows: int
-    greater_is_better: bool
+from modelwright.core.metric import Metric
+from modelwright.core.slices import Slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``passed`` is true when every gate passed."""
+    """``passed`` is true when every gate passed. ``slices``: by each column that was asked for; none: not measured."""
 
     package_digest: str
     task: str
@@ -56,6 +47,7 @@ class Verdict:
     comparison: Comparison | None = None
     data_digest: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+    slices: tuple[Slices, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from modelwright.check import check, split_target, verdict_from_json, verdict_json
@@ -242,7 +242,13 @@ def check_package(platform: Platform, candidate: Candidate, digest: str) -> Json
             margin=policy.margin,
             latency_budget_ms=policy.latency_budget_ms,
             data_digest=package.description.data_digest,
+            slices=[column for column in policy.slices if column in rows],
+            max_slice_gap=policy.max_slice_gap,
         )
+    # Rows of a renewal may lack a column that those of the release had: that alone refuses nobody.
+    if absent := [column for column in policy.slices if column not in rows]:
+        said = f"The rows have no column {', '.join(absent)}, so they were not sliced by it."
+        verdict = replace(verdict, notes=verdict.notes | {"slices": said})
     lineage = lineage_of(package, verdict, parent_version=number, order=candidate.order)
     return {"verdict": verdict_json(verdict), "lineage": asdict(lineage), "champion": number}
 

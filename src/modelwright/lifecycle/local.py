@@ -188,15 +188,31 @@ def file_digest(path: Path) -> str:
 
 
 def check_files(
-    bench: Workbench, package: Package, data: Path, *, target: str, against: Package | None
+    bench: Workbench,
+    package: Package,
+    data: Path,
+    *,
+    target: str,
+    against: Package | None,
+    slices: Sequence[str] = (),
+    max_slice_gap: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The verdict on a package, as JSON, alone or compared with another one on the same rows."""
+    """The verdict on a package, as JSON, alone or compared with another one on the same rows.
+
+    ``slices`` and ``max_slice_gap``: :func:`modelwright.check.check`.
+    """
     rows, truth = split_target(bench.source.read(data), target)
     runner = bench.runners.load(package)
     champion = (against.digest[:12], bench.runners.load(against), against) if against else None
     try:
         verdict = check(
-            package, rows, truth, runner=runner, champion=champion, gates=None, margin=0.01, latency_budget_ms=50.0
+            package,
+            rows,
+            truth,
+            runner=runner,
+            champion=champion,
+            slices=slices,
+            max_slice_gap=max_slice_gap,
         )
     finally:
         runner.close()

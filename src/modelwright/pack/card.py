@@ -11,9 +11,9 @@ from modelwright.core.native import NATIVE_ROUTE
 from modelwright.core.package import Adversarial, Description, Package, Parity
 from modelwright.core.record_codec import from_json, parse_json
 from modelwright.core.signature import Reference, Signature
-from modelwright.pack.card_record import Card, Section
+from modelwright.pack.card_record import NOT_PROVIDED, Card, Section
+from modelwright.pack.card_slices import fairness_section, slice_sections
 
-NOT_PROVIDED = "not provided"
 _TASKS = {
     "binary": ("tabular-classification", "two classes"),
     "multiclass": ("tabular-classification", "several classes"),
@@ -63,16 +63,17 @@ def card(
     sections = (
         _what(description, signature, evidence),
         _evaluation(evidence, verdict),
+        *slice_sections(description.name, signature.task, verdict),
         _parity(parity, description) if graph is None else _members(graph),
         _data(examples, profile, evidence),
         _features(signature),
         _limits(signature, evidence),
-        Section("Fairness", _line(evidence.get("fairness"))),
+        fairness_section(_words(evidence.get("fairness")), description.name, signature.task, verdict),
         _lineage(description, lineage or {}),
         _environment(description, environment),
     )
     front = _front_matter(description, signature, evidence, verdict)
-    return Card(front, description.name, _summary(description, signature, parity), sections)
+    return Card(front, description.name, _summary(description, signature, parity), sections, verdict)
 
 
 def card_of(
@@ -189,7 +190,7 @@ def _evaluation(evidence: Mapping[str, Any], verdict: Mapping[str, Any] | None) 
             for m in verdict["metrics"]
         )
         refused = [gate["name"] for gate in verdict.get("gates", ()) if not gate["passed"]]
-        gates = f"Gates: {'stopped by ' + ', '.join(refused) if refused else 'all passed'}. Slices: {NOT_PROVIDED}."
+        gates = f"Gates: {'stopped by ' + ', '.join(refused) if refused else 'all passed'}."
         return Section("Evaluation", headers=("metric", "value", "95 % interval", "rows"), rows=lines, after=gates)
     metrics: Mapping[str, float] = evidence.get("evaluation") or {}
     if not metrics:
@@ -301,4 +302,8 @@ def _facts(rows: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _line(value: Any) -> str:
-    return " ".join(str(value).split()) if value else NOT_PROVIDED
+    return _words(value) or NOT_PROVIDED
+
+
+def _words(value: Any) -> str:
+    return " ".join(str(value).split()) if value else ""

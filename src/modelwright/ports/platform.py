@@ -33,7 +33,8 @@ class ModelPolicy:
     (0 = promote at once, without a canary). ``margin`` is how much worse (relative) a candidate's upper bound may be.
     ``gates`` maps metric name to the least (or, for losses, the largest) value that passes. ``inputs`` is packed with
     every new version of the model. ``signed`` names where a signature by a trusted key is asked for: the aliases
-    ``champion``, ``challenger`` and ``shadow``, and ``register``: any version at all.
+    ``champion``, ``challenger`` and ``shadow``, and ``register``: any version at all. ``slices`` are the columns by
+    whose values a candidate is measured again; ``max_slice_gap`` maps metric name to how much worse a group may be.
     """
 
     recipe: Recipe | None = None
@@ -49,6 +50,8 @@ class ModelPolicy:
     keep_shadow: str = ""
     inputs: InputPolicy = AS_SEEN
     signed: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    max_slice_gap: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

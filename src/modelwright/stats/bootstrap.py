@@ -45,31 +45,36 @@ def _weights(rows: int, replicates: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.reshape(-1), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
-def _spread(
-    bound: Mapping[str, Statistic], *, replicates: int, seed: int, level: float
-) -> tuple[dict[str, tuple[float, float]], int]:
-    """Per statistic the (low, high) deviation of its replicates from its figure, and the rows they were drawn on."""
+def deviations(
+    bound: Mapping[str, Statistic], *, replicates: int = REPLICATES, seed: int = 0, most: int = ROWS
+) -> tuple[dict[str, Floats], int]:
+    """Per statistic its replicates minus its figure [replicates], and how many rows they were drawn on.
+
+    Above ``most`` rows they are drawn on an even subsample and scaled to all rows. NaN where a replicate is not
+    defined: one without one class has no AUC.
+    """
     rows = next(iter(bound.values())).rows
     used = bound
-    if rows > ROWS:
-        chosen = np.linspace(0, rows - 1, ROWS).astype(np.intp)
+    if rows > most:
+        chosen = np.linspace(0, rows - 1, most).astype(np.intp)
         used = {name: one.take(chosen) for name, one in bound.items()}
-    size = min(rows, ROWS)
+    size = min(rows, most)
     drawn: dict[str, list[Floats]] = {name: [] for name in used}
     for weights in _weights(size, replicates, seed):
         for name, one in used.items():
             drawn[name].append(one.replicate(weights))
-    tail, scale = (1 - level) / 2, float(np.sqrt(size / rows))
-    spread = {}
-    for name, parts in drawn.items():
-        values = np.concatenate(parts)
-        values = values[np.isfinite(values)]  # a replicate without one class has no AUC
-        if not len(values):
-            spread[name] = (0.0, 0.0)
-            continue
-        low, high = np.quantile(values, [tail, 1 - tail]) - used[name].value
-        spread[name] = (float(low) * scale, float(high) * scale)
-    return spread, size
+    scale = float(np.sqrt(size / rows))
+    return {name: (np.concatenate(parts) - used[name].value) * scale for name, parts in drawn.items()}, size
+
+
+def bounds(deviation: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The (low, high) deviation between which the middle share ``level`` of them lies; (0, 0) where none is defined."""
+    known = deviation[np.isfinite(deviation)]
+    if not len(known):
+        return 0.0, 0.0
+    tail = (1 - level) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def intervals(
@@ -84,11 +89,14 @@ def intervals(
     defined = {name: bound[name] for name, value in figures.items() if np.isfinite(value)}
     if not defined:
         return {}
-    spread, rows = _spread(defined, replicates=replicates, seed=seed, level=level)
-    return {
-        name: Interval(figures[name], figures[name] + min(low, 0.0), figures[name] + max(high, 0.0), rows)
-        for name, (low, high) in spread.items()
-    }
+    drawn, rows = deviations(defined, replicates=replicates, seed=seed)
+    return {name: around(figures[name], one, rows, level) for name, one in drawn.items()}
+
+
+def around(figure: float, deviation: Floats, rows: int, level: float = 0.95) -> Interval:
+    """The interval of a figure from the deviations of its replicates; it holds the figure."""
+    low, high = bounds(deviation, level)
+    return Interval(figure, figure + min(low, 0.0), figure + max(high, 0.0), rows)
 
 
 def interval(

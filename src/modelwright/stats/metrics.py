@@ -221,6 +221,17 @@ def numbers(values: Column, what: str = "truth") -> NDArray[np.float64]:
     return column
 
 
+def decisions(
+    truth: Column, label: Column | None, scores: NDArray[Any] | None, classes: Sequence[str]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Index of the true class and of the predicted one, [n] each; arguments as :func:`evaluate`."""
+    index = class_index(truth, classes)
+    if label is not None:
+        return index, _indices(np.asarray(label).reshape(-1), classes)  # -1, a label of no class, is a wrong answer
+    assert scores is not None
+    return index, np.argmax(scores, axis=1)
+
+
 def statistics(
     task: Task, truth: Column, label: Column | None, scores: NDArray[Any] | None, classes: Sequence[str]
 ) -> dict[str, Statistic]:
@@ -230,12 +241,7 @@ def statistics(
         return _regression(numbers(truth), numbers(label, "prediction"))
     if task == "none":
         return {}
-    index = class_index(truth, classes)
-    if label is not None:
-        said = _indices(np.asarray(label).reshape(-1), classes)  # -1, a label of no class, is a wrong answer
-    else:
-        assert scores is not None
-        said = np.argmax(scores, axis=1)
+    index, said = decisions(truth, label, scores, classes)
     if task == "binary":
         return _binary(index == 1, said == 1, scores)
     found = {"accuracy": statistic.mean(index == said), "macro_f1": statistic.macro_f1(index, said, len(classes))}

@@ -13,6 +13,16 @@ ROWS = [
     {"at": f"2013-0{month}-01T00:00:00Z", "version": "1", "value": 0.5, "low": 0.45, "high": 0.55, "rows": 100}
     for month in range(3, 6)
 ]
+INTERVALS: dict[str, Any] = {
+    "title": "log loss by place",
+    "axis": "log loss",
+    "marks": [
+        {"name": "<south>", "value": 0.5, "low": 0.4, "high": 0.6, "says": "worse than the rest"},
+        {"name": "north", "value": 0.3, "low": 0.2, "high": 0.4, "says": "not told apart"},
+    ],
+    "line": 0.4,
+    "from_zero": False,
+}
 SPECS = {
     "performance": lambda: charts.performance_spec(ROWS, metric="log loss"),
     "base rate": lambda: charts.base_rate_spec([{"at": row["at"], "value": 0.2} for row in ROWS]),
@@ -22,6 +32,7 @@ SPECS = {
         series=("ours", "theirs"),
     ),
     "columns": lambda: charts.columns_spec("<temp>", ["low", "high"], [0.5, 0.5], [0.2, 0.8], title="temp"),
+    "intervals": lambda: charts.intervals_spec(INTERVALS),
     "traffic": lambda: charts.traffic_spec([{"version": "1", "role": "champion", "requests": 7}]),
 }
 
@@ -78,3 +89,17 @@ def test_without_the_extra_the_error_names_the_install_command(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(UnavailableError, match=r"modelwright\[console\]"):
         charts.base_rate_spec([])
+
+
+def test_a_mark_says_by_its_shape_what_its_colour_says() -> None:
+    spec = charts.intervals_spec(INTERVALS)
+    (encoding,) = (layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"])
+    assert encoding["shape"]["scale"]["domain"] == encoding["color"]["scale"]["domain"]
+    assert len(set(encoding["shape"]["scale"]["range"])) == 2
+
+
+def test_marks_without_words_have_no_legend_and_no_line_is_drawn_for_none() -> None:
+    marks = [mark | {"says": ""} for mark in INTERVALS["marks"]]
+    spec = charts.intervals_spec(INTERVALS | {"marks": marks, "line": None})
+    assert len(spec["layer"]) == 2
+    assert spec["layer"][1]["encoding"]["shape"]["legend"] is None

@@ -20,6 +20,8 @@ models:
     gates: {roc_auc: 0.7}
     latency_budget_ms: 20
     keep_shadow: "1"
+    slices: [airport, carrier]
+    max_slice_gap: {accuracy: 0.1}
 alerts:
   - {channel: webhook, url: "https://example.org/hook", secret: s}
 """
@@ -45,6 +47,7 @@ def test_every_key_reaches_the_policy(tmp_path):
     assert (policy.canary_weight, policy.canary_requests, policy.canary_timeout) == (0.2, 300, 120)
     assert (policy.margin, policy.gates, policy.latency_budget_ms) == (0.02, {"roc_auc": 0.7}, 20)
     assert policy.keep_shadow == "1"
+    assert (policy.slices, policy.max_slice_gap) == (("airport", "carrier"), {"accuracy": 0.1})
     assert project.alerts == ({"channel": "webhook", "url": "https://example.org/hook", "secret": "s"},)
 
 
@@ -78,6 +81,8 @@ def test_a_model_without_keys_has_the_defaults(tmp_path):
         ("models: {m: {recipe: {load: a, train: a.py:f, target: y}}}", "models.m.recipe.load", "FILE.py:FUNCTION"),
         ("models: {m: {on_findings: [drifts]}}", "models.m.on_findings", "'drift'"),
         ("models: {m: {schedule: nightly}}", "models.m.schedule", "cron"),
+        ("models: {m: {max_slice_gap: {accuracy: 0.1}}}", "models.m.max_slice_gap", "slices"),
+        ("models: {m: {slices: [a], max_slice_gap: {accuracy: -1}}}", "models.m.max_slice_gap[...]", ">= 0"),
         ("models: {'Bad Name': {}}", "models.Bad Name", ""),
         ("alerts: [{url: x}]", "alerts[0].channel", "webhook"),
         ("alerts: [{channel: webhook}]", "alerts[0].url", "needs"),

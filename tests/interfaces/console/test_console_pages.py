@@ -287,6 +287,23 @@ def test_the_page_of_a_refused_release_shows_its_gates(platform: Platform, setti
     assert "within training" in page
 
 
+def test_the_slices_of_a_verdict_are_on_its_page(platform: Platform, settings: Settings) -> None:
+    metric = {"name": "log_loss", "value": 0.5, "low": 0.4, "high": 0.6, "rows": 99, "greater_is_better": False}
+    gap = {"metric": "log_loss", "value": 0.1, "low": 0.05, "high": 0.2, "q": 0.01, "greater_is_better": False}
+    worse = {"name": "<LGA>", "kind": "level", "rows": 99, "metrics": [metric], "gaps": [gap]}
+    few = {"name": "JFK", "kind": "level", "rows": 9, "metrics": [], "gaps": []}
+    slices = [{"column": "airport", "minimum": 30, "groups": [worse, few], "fairness": []}]
+    result = {"outcome": "promoted", "why": "", "verdict": {"passed": True, "gates": [], "slices": slices}}
+    workflow = InlineWorkflow(platform, {"release": lambda *_: result})
+    workflow.run("release", {}, key="r")
+    page = _client(platform, workflow, settings, authenticate=False).get("/stories/r").text
+    workflow.close()
+    assert "By airport: log loss" in page
+    assert "&lt;LGA&gt;" in page
+    assert "worse</span>" in page
+    assert "too few" in page
+
+
 def test_the_outcome_of_a_story_is_a_sentence() -> None:
     report = {"findings": [{}], "rows": 1200}
     for told, result, error in (

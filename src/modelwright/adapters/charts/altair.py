@@ -21,6 +21,7 @@ SERIES = ("#3b73c8", "#d9822b", "#2f9e77", "#a657c9", "#c2454f", "#7d8794")
 REFERENCE, CURRENT = "#98a3b3", SERIES[0]
 _ROLES = {"champion": SERIES[0], "canary": SERIES[1], "shadow": SERIES[5], "pinned": SERIES[3]}
 WIDTH, HEIGHT = 560, 220
+_SHAPES, _TONES = {"worse": "triangle-down", "better": "triangle-up"}, {"worse": SERIES[4], "better": SERIES[2]}
 _REPORT_CONFIG: Json = {
     "background": "#ffffff",
     "font": "system-ui, sans-serif",
@@ -255,6 +256,43 @@ def latency_spec(rows: Rows) -> Json:
         )
     )
     return _spec(chart, f"Latency by answers per second: {', '.join(names)}")
+
+
+def intervals_spec(chart: Mapping[str, Any]) -> Json:
+    """Figures with their intervals, one under the other, and a dashed line to compare them with.
+
+    What a mark says is in its shape as well as in its colour.
+
+    Args:
+        chart: ``title``; ``axis`` (its name); ``marks``, each with ``name``, ``value``, ``low``, ``high`` and ``says``
+            (a few words that marks share, or empty); ``line`` (a figure, or None), of which the title speaks;
+            ``from_zero`` (whether the axis begins at 0).
+    """
+    alt = _altair()
+    values = [dict(mark) for mark in chart["marks"]]
+    kinds = list(dict.fromkeys(mark["says"] for mark in values))
+    names = alt.Y("name:N", title=None, sort=[mark["name"] for mark in values], axis=alt.Axis(labelLimit=220))
+    base = alt.Chart(alt.Data(values=values)).encode(y=names)
+    scale = alt.Scale(zero=True) if chart["from_zero"] else alt.Scale(zero=False, padding=8)
+    low = alt.X("low:Q", title=chart["axis"], scale=scale, axis=alt.Axis(tickCount=6))
+    legend = alt.Legend(orient="top", title=None, labelLimit=320, columns=1) if any(kinds) else None
+    shapes = alt.Scale(domain=kinds, range=[_SHAPES.get(kind.split(" ")[0], "circle") for kind in kinds])
+    colours = alt.Scale(domain=kinds, range=[_TONES.get(kind.split(" ")[0], SERIES[0]) for kind in kinds])
+    bars = base.mark_rule(strokeWidth=2, color=SERIES[5]).encode(x=low, x2="high:Q")
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(
+        x="value:Q",
+        shape=alt.Shape("says:N", scale=shapes, legend=legend),
+        color=alt.Color("says:N", scale=colours, legend=legend),
+    )
+    layers = bars + points
+    if chart["line"] is not None:
+        at = alt.Chart(alt.Data(values=[{"line": chart["line"]}])).encode(x="line:Q")
+        layers += at.mark_rule(strokeDash=[4, 3], color=SERIES[5])
+    # Fonts differ: names may be wider where they are shown than where they were measured.
+    return _spec(layers, chart["title"]) | {
+        "height": 26 * len(values),
+        "padding": {"left": 36, "right": 8, "bottom": 12},
+    }
 
 
 def to_svg(spec: Mapping[str, Any], *, width: int = WIDTH, height: int | None = None) -> str:

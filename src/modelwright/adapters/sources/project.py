@@ -18,6 +18,8 @@ models:
     margin: 0.01                   # how much worse than the champion a candidate's upper bound may be, relative
     gates: {roc_auc: 0.7}          # metric to the least value (for a loss: the largest) that passes
     latency_budget_ms: 50          # median milliseconds allowed for one row
+    slices: [airport, carrier]     # columns by whose values a candidate is measured again
+    max_slice_gap: {accuracy: 0.1}  # metric to how much worse than the rest a group of a slice may be
     keep_shadow: "1"               # a version that runs as shadow across promotions
     signed: [champion]             # where a signature by a trusted key is asked for
 alerts:
@@ -93,6 +95,8 @@ class _Model(msgspec.Struct, forbid_unknown_fields=True):
     keep_shadow: str = ""
     inputs: _Inputs = msgspec.field(default_factory=_Inputs)
     signed: list[Literal["register", "champion", "challenger", "shadow"]] = msgspec.field(default_factory=list)
+    slices: list[str] = msgspec.field(default_factory=list)
+    max_slice_gap: dict[str, NotNegative] | None = None
 
 
 class _Project(msgspec.Struct, forbid_unknown_fields=True):
@@ -146,6 +150,8 @@ def _policy(path: Path, name: str, body: object, root: Path) -> ModelPolicy:
             raise _invalid(path, f"{where}.on_findings", f"there is no finding {kind!r}", _near(kind, KINDS))
     if model.schedule and len(model.schedule.split()) != 5:
         raise _invalid(path, f"{where}.schedule", f"{model.schedule!r} is no cron schedule of five fields")
+    if model.max_slice_gap and not model.slices:
+        raise _invalid(path, f"{where}.max_slice_gap", "it says nothing without slices", "Name columns in slices.")
     recipe = None
     if model.recipe:
         for key, value in (("load", model.recipe.load), ("train", model.recipe.train)):
@@ -165,6 +171,8 @@ def _policy(path: Path, name: str, body: object, root: Path) -> ModelPolicy:
         latency_budget_ms=model.latency_budget_ms,
         keep_shadow=model.keep_shadow,
         signed=tuple(model.signed),
+        slices=tuple(model.slices),
+        max_slice_gap=model.max_slice_gap,
         inputs=InputPolicy(model.inputs.out_of_range, model.inputs.unseen_category, model.inputs.not_finite),
     )
 

@@ -23,6 +23,7 @@ from modelwright.interfaces.cli.session import (
     existing_model,
 )
 from modelwright.interfaces.cli.signing import made
+from modelwright.interfaces.cli.slices import show_slices
 
 if TYPE_CHECKING:
     from modelwright.core.package import Package
@@ -175,6 +176,26 @@ def named_options(said: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def named_numbers(said: tuple[str, ...]) -> dict[str, float]:
+    """``METRIC=NUMBER`` words by metric.
+
+    Raises:
+        BadInputError: ``cli.bad-option``.
+    """
+    found = {}
+    for word in said:
+        name, equals, value = word.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise BadInputError(
+                "cli.bad-option", f"{word!r} is not METRIC=NUMBER.", fix="Write it as accuracy=0.05, for example."
+            )
+    return found
+
+
 @click.command(epilog="Example: modelwright inspect flight-delay.mw")
 @click.argument("package")
 @json_option
@@ -205,9 +226,26 @@ def inspect(package: str, as_json: bool) -> int:
 @click.option("--data", required=True, help="Labelled rows (.parquet, .csv, .jsonl).")
 @click.option("--target", required=True, help="Column that holds the truth.")
 @click.option("--against", help="Another package to compare with on the same rows.")
+@click.option("--slice", "slices", multiple=True, help="Column of --data to measure by its values; may be repeated.")
+@click.option("--max-slice-gap", "allowed", multiple=True, help="METRIC=VALUE: how much worse a group may be.")
 @json_option
-def check(package: str, data: str, target: str, against: str | None, as_json: bool) -> int:
-    """Judge a package on labelled rows: metrics with intervals, and gates. Exit code 3 when a gate says no."""
+def check(
+    package: str,
+    data: str,
+    target: str,
+    against: str | None,
+    slices: tuple[str, ...],
+    allowed: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Judge a package on labelled rows: metrics with intervals, and gates. Exit code 3 when a gate says no.
+
+    --slice measures it again for each value of a column (of a number: five ranges), whether the model uses the column
+    or not, with the gap of each group to the rest and, for a classifier, the rates by group. No gate looks at that,
+    unless --max-slice-gap asks for it.
+    """
+    if allowed and not slices:
+        raise click.UsageError("--max-slice-gap needs --slice.")
     from modelwright import wiring  # lazy: adapters
     from modelwright.lifecycle import local  # lazy: statistics
 
@@ -218,6 +256,8 @@ def check(package: str, data: str, target: str, against: str | None, as_json: bo
             existing_file(data, "data file"),
             target=target,
             against=wiring.open_package(existing(against, "package")) if against else None,
+            slices=slices,
+            max_slice_gap=named_numbers(allowed),
         )
     if as_json:
         print_json(verdict)
@@ -233,6 +273,7 @@ def show_verdict(verdict: dict[str, Any]) -> None:
         ["metric", "value", "low", "high"],
         [[m["name"], m["value"], m["low"], m["high"]] for m in verdict["metrics"]],
     )
+    show_slices(verdict.get("slices", ()))
     click.echo()
     print_table(
         "Gates",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from modelwright import wiring
 from modelwright.adapters.stores.package_files import open_path, write_directory, write_zip
+from modelwright.check import check as judge
 from modelwright.core.errors import BadInputError
 from modelwright.core.graph import declared_in
 from modelwright.core.names import require_model_name
@@ -20,6 +21,7 @@ from modelwright.core.native import Isolation
 from modelwright.core.package import Package
 from modelwright.core.signature import DATATYPES, InputPolicy
 from modelwright.core.table import Table, missing
+from modelwright.core.verdict import Verdict
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import column, table
 from modelwright.lifecycle.local import file_digest, owner
@@ -86,6 +88,39 @@ class PackedModel:
             warnings.warn(f"{self.name}: {report}", stacklevel=2)
         return self._runner.run(feeds)
 
+    def check(
+        self,
+        rows: Any,
+        truth: Any,
+        *,
+        gates: Mapping[str, float] | None = None,
+        slices: Sequence[str] = (),
+        max_slice_gap: Mapping[str, float] | None = None,
+    ) -> Verdict:
+        """Judge the model on labelled rows, and again by the values of columns that ``slices`` names.
+
+        Args:
+            rows: as :func:`predict`, with the columns to slice by, whether the model uses them or not.
+            truth: the truth of each row, [n].
+            gates: metric name to the least value (for a loss: the largest) that passes.
+            slices: names of columns.
+            max_slice_gap: metric name to how much worse than the rest a group may be.
+
+        Raises:
+            BadInputError: as :func:`modelwright.check.check`.
+        """
+        if self._runner is None:
+            self._runner = wiring.runners().load(self.package)
+        return judge(
+            self.package,
+            self._table(rows),
+            column(truth),
+            runner=self._runner,
+            gates=gates,
+            slices=slices,
+            max_slice_gap=max_slice_gap,
+        )
+
     def _tensors(self, rows: Any) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
         """The input tensors, and where a text is missing (a missing number is NaN)."""
         signature = self.package.signature
@@ -93,14 +128,18 @@ class PackedModel:
             named = rows if isinstance(rows, dict) else {signature.inputs[0].name: rows}
             known = {spec.name: DATATYPES[spec.datatype] for spec in signature.inputs}
             return {name: np.asarray(value, dtype=known.get(name)) for name, value in named.items()}, {}
-        order = [name for spec in signature.inputs for name in spec.features]
-        is_array = not isinstance(rows, Table | dict) and not hasattr(rows, "columns")
-        given = table(rows, order if is_array and not _row_dicts(rows) else ())
+        given = self._table(rows)
         tensors, nulls = feeds(signature, given), {}
         for spec in signature.inputs:
             if spec.datatype == "BYTES":
                 nulls[spec.name] = np.stack([missing(given[name]) for name in spec.features or (spec.name,)], axis=1)
         return tensors, nulls
+
+    def _table(self, rows: Any) -> Table:
+        """Rows of any form; the columns of an array are the features in the order of the inputs."""
+        order = [name for spec in self.package.signature.inputs for name in spec.features]
+        is_array = not isinstance(rows, Table | dict) and not hasattr(rows, "columns")
+        return table(rows, order if is_array and not _row_dicts(rows) else ())
 
 
 def pack(
