@@ -11,7 +11,7 @@ import pytest
 from modelwright.core import package_codec
 from modelwright.core.access import Act
 from modelwright.core.finding import ColumnReport, Finding, WatchReport, Window
-from modelwright.core.package import Description
+from modelwright.core.package import Description, canonical_json
 from modelwright.core.prediction import PredictionRecord
 from modelwright.core.signature import Feature, Signature, TensorSpec
 from modelwright.core.version import Arm, Lineage, Route
@@ -53,7 +53,7 @@ def package_digest(platform: Platform, mark: str) -> str:
     description = Description(MODEL, "onnx", "1", "Graph", "onnx", "2013-03-01T00:00:00Z", "3.11")
     files = {
         "model.onnx": mark.encode(),
-        "card.md": f"# {MODEL}\n<script>alert('{mark}')</script>\n".encode(),
+        "evidence.json": canonical_json({"purpose": f"<script>alert('{mark}')</script>"}),
         package_codec.DESCRIPTION: package_codec.description_json(description),
         package_codec.SIGNATURE: package_codec.signature_json(SIGNATURE),
     }

@@ -325,6 +325,15 @@ def test_a_chance_below_what_a_double_holds_is_not_called_zero() -> None:
     assert (chance(0.0), chance(1.1e-43), chance(None)) == ("< 1e-300", "1.1e-43", DASH)
 
 
+def test_the_card_of_a_version_is_a_page_to_keep_with_its_evaluation(client: TestClient) -> None:
+    answer = client.get("/models/flight-delay/versions/champion/card.html")
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == 'attachment; filename="flight-delay-2-card.html"'
+    assert "<h1>flight-delay</h1>" in answer.text
+    assert "Evaluation" in client.get("/models/flight-delay/versions/2").text
+    assert client.get("/models/flight-delay/versions/99/card.html").status_code == 404
+
+
 def test_a_package_that_is_gone_is_told_and_the_record_still_shown(client: TestClient, platform: Platform) -> None:
     platform.blobs.delete(platform.versions.version("flight-delay", "2").digest)
     answer = client.get("/models/flight-delay/versions/2")

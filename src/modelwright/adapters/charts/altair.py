@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from modelwright.core.errors import UnavailableError
@@ -293,6 +294,11 @@ def intervals_spec(chart: Mapping[str, Any]) -> Json:
         "height": 26 * len(values),
         "padding": {"left": 36, "right": 8, "bottom": 12},
     }
+
+
+def intervals_svg(chart: Any) -> str:
+    """A chart record with the fields that :func:`intervals_spec` takes, as a static SVG."""
+    return to_svg(intervals_spec(asdict(chart)))
 
 
 def to_svg(spec: Mapping[str, Any], *, width: int = WIDTH, height: int | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ def _drawing(card: Card) -> Callable[[Chart], str] | None:
     from modelwright.adapters.charts import altair  # lazy: an extra
 
     if altair.available():
-        return lambda chart: altair.to_svg(altair.intervals_spec(asdict(chart)))
+        return altair.intervals_svg
     if any(section.charts for section in card.sections):
         click.echo(f"Without charts, which need {altair.INSTALL}; the tables hold the same figures.", err=True)
     return None
@@ -98,7 +97,7 @@ def _verdict(path: str, package: Package) -> dict[str, Any]:
 def _made(model: str, verdict: str | None) -> Card:
     from modelwright import wiring  # lazy: adapters
     from modelwright.core.package_codec import load
-    from modelwright.core.record_codec import to_json
+    from modelwright.lifecycle.cards import version_card
     from modelwright.pack.card import card_of
 
     if Path(model).exists():
@@ -107,8 +106,5 @@ def _made(model: str, verdict: str | None) -> Card:
     name, _, reference = model.partition(":")
     with current_platform() as platform:
         version = platform.versions.version(name, reference or "champion")
-        lineage = {key.replace("_", " ").capitalize(): str(said) for key, said in to_json(version.lineage).items()}
-        said = {"Version": version.number, "Registered": f"{version.created_at} by {version.created_by}"}
         package = load(version.digest, platform.blobs.get)
-        held = _verdict(verdict, package) if verdict else version.verdict
-        return card_of(package, verdict=held, lineage=said | lineage)
+        return version_card(version, package, _verdict(verdict, package) if verdict else None)

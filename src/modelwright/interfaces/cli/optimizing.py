@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelwright.core.errors import BadInputError
 from modelwright.interfaces.cli.output import json_option, print_json, print_table, working
-from modelwright.interfaces.cli.packages import named_options
+from modelwright.interfaces.cli.packages import named_numbers
 from modelwright.interfaces.cli.session import current_settings, existing, existing_file
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def optimize(
     from modelwright.lifecycle import optimize as story  # lazy: statistics
 
     make, known = wiring.variants()
-    budget = story.Budget(max_latency_ms, max_size_mb, _numbers(least))
+    budget = story.Budget(max_latency_ms, max_size_mb, named_numbers(least))
     with working("Measuring variants ...", quiet=as_json):
         found = story.optimize(
             wiring.workbench(current_settings()),
@@ -72,18 +71,6 @@ def optimize(
         click.echo(
             f"\n{click.style(chosen.kind, bold=True)} is chosen: {output or 'not written; -o FILE.mw writes it'}"
         )
-
-
-def _numbers(said: tuple[str, ...]) -> dict[str, float]:
-    found = {}
-    for name, word in named_options(said).items():
-        try:
-            found[name] = float(word)
-        except ValueError:
-            raise BadInputError(
-                "cli.bad-option", f"{name}={word} is not NAME=NUMBER.", fix="Write it as --min-metric roc_auc=0.8."
-            ) from None
-    return found
 
 
 def _show(found: list[Variant]) -> None:

@@ -183,16 +183,13 @@ def named_numbers(said: tuple[str, ...]) -> dict[str, float]:
         BadInputError: ``cli.bad-option``.
     """
     found = {}
-    for word in said:
-        name, equals, value = word.partition("=")
+    for name, word in named_options(said).items():
         try:
-            found[name] = float(value)
+            found[name] = float(word)
         except ValueError:
-            equals = ""
-        if not equals or not name:
             raise BadInputError(
-                "cli.bad-option", f"{word!r} is not METRIC=NUMBER.", fix="Write it as accuracy=0.05, for example."
-            )
+                "cli.bad-option", f"{name}={word} is not METRIC=NUMBER.", fix="Write it as accuracy=0.05, for example."
+            ) from None
     return found
 
 

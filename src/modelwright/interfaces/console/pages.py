@@ -12,11 +12,13 @@ from urllib.parse import quote
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
+from modelwright.adapters.charts import altair as charts
 from modelwright.core.access import Actor, Permission
 from modelwright.core.errors import BadInputError, ForbiddenError, NotFoundError, UnavailableError
 from modelwright.core.signature import Signature
 from modelwright.interfaces.console import figures, trying, views
 from modelwright.interfaces.console.data_plane import Said
+from modelwright.pack.card_forms import html
 from modelwright.ports.platform import Platform
 from modelwright.ports.workflow import Workflow
 
@@ -100,6 +102,17 @@ def version(visit: Visit) -> Response:
     page = views.version_page(visit.platform, name, number)
     call = f"GET /api/models/{name}/versions/{page['version'].number}"
     return visit.render("version.html", **page, equivalents=[(f"modelwright versions {name} --json", call)])
+
+
+def card(visit: Visit) -> Response:
+    """The model card of one version as a page of its own, to keep: it has styles, which no page here may have."""
+    name = visit.path["model"]
+    number, made = views.card_of_version(visit.platform, name, visit.path["version"])
+    return Response(
+        html(made, charts.intervals_svg if charts.available() else None),
+        media_type="text/html",
+        headers={"content-disposition": f'attachment; filename="{name}-{number}-card.html"'},
+    )
 
 
 def _chart(visit: Visit) -> figures.Chart:
@@ -215,6 +228,7 @@ PAGES: tuple[PageRow, ...] = (
     PageRow("GET", "/", "read", fleet),
     PageRow("GET", "/models/{model}", "read", model),
     PageRow("GET", "/models/{model}/versions/{version}", "read", version),
+    PageRow("GET", "/models/{model}/versions/{version}/card.html", "read", card),
     PageRow("GET", "/models/{model}/charts/{name:path}.json", "read", chart_json),
     PageRow("GET", "/models/{model}/charts/{name:path}.csv", "read", chart_csv),
     PageRow("GET", "/models/{model}/try", "predict", try_form),

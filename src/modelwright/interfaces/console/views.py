@@ -15,7 +15,10 @@ from modelwright.core.unjailed import unjailed
 from modelwright.core.version import Route, Version
 from modelwright.interfaces.console import figures
 from modelwright.interfaces.console.drawing import drawing, in_words
+from modelwright.lifecycle.cards import version_card
 from modelwright.lifecycle.signed import signed_state
+from modelwright.pack.card_forms import markdown
+from modelwright.pack.card_record import Card
 from modelwright.ports.platform import Platform
 from modelwright.ports.record import ArmCount
 
@@ -212,6 +215,16 @@ def drawn_graph(platform: Platform, version: Version) -> dict[str, Any] | None:
     return {"svg": drawing(graph, title=title), "words": in_words(graph), "answer": graph.answer, "version": version}
 
 
+def card_of_version(platform: Platform, model: str, reference: str) -> tuple[str, Card]:
+    """The version's number and its model card.
+
+    Raises:
+        NotFoundError, CorruptError: the package's bytes are gone or damaged.
+    """
+    version = platform.versions.version(model, reference)
+    return version.number, version_card(version, package_codec.load(version.digest, platform.blobs.get))
+
+
 def version_page(platform: Platform, model: str, reference: str) -> dict[str, Any]:
     """Card, signature, verdict, certificate and lineage of one version.
 
@@ -224,8 +237,7 @@ def version_page(platform: Platform, model: str, reference: str) -> dict[str, An
     try:
         package = package_codec.load(version.digest, platform.blobs.get)
         names = unjailed(package)
-        if package_codec.CARD in package.manifest.files:
-            card = package.read(package_codec.CARD).decode("utf-8", "replace")
+        card = markdown(version_card(version, package))
     except ModelwrightError as error:
         broken = error
     aliases = platform.versions.aliases(model)
