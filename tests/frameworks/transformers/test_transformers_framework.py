@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import transformers
@@ -21,6 +22,7 @@ from modelwright.adapters.runners.process_loader import ProcessRunners
 from modelwright.core.content import pieces
 from modelwright.core.errors import BadInputError, RefusedError
 from modelwright.core.table import Table
+from modelwright.native.tokenized_model import open_tokenized
 from modelwright.native.transformers_model import open_folder
 from modelwright.pack import build
 from modelwright.ports.framework import Hints
@@ -145,14 +147,30 @@ def test_a_package_is_served_in_the_strict_jail_and_cuts_texts_that_are_too_long
     np.testing.assert_allclose(found["probabilities"], wanted["probabilities"], atol=1e-5)
 
 
-def test_a_package_needs_neither_torch_nor_transformers_where_it_is_served(packed, tmp_path):
+@pytest.fixture(scope="module")
+def written(packed, tmp_path_factory):
+    place = tmp_path_factory.mktemp("written")
+    for name, content in packed.files.items():
+        (place / name).write_bytes(b"".join(pieces(content)))
+    return place
+
+
+def test_a_graph_answers_alike_on_several_threads_and_says_where_a_device_is_not_to_be_had(packed, written):
+    file = written / "tokenized.json"
+    answer = open_tokenized(file, packed.signature, threads=2)
+    np.testing.assert_allclose(answer(packed.inputs)["probabilities"], packed.outputs["probabilities"], atol=1e-6)
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        assert error_code(open_tokenized, file, packed.signature, device="cuda:0") == "native.unreadable-model"
+    (written / "nothing.json").write_text("{}")
+    assert error_code(open_tokenized, written / "nothing.json", packed.signature) == "native.unreadable-model"
+
+
+def test_a_package_needs_neither_torch_nor_transformers_where_it_is_served(packed, written):
     assert packed.native.loader == "tokenized"
     assert set(packed.files) == {"network.onnx", "tokenized.json", "tokenizer.json"}
     locked = {row["name"] for row in packed.environment}
     assert {"numpy", "onnxruntime", "tokenizers"} <= locked
     assert not locked & {"torch", "transformers", "huggingface-hub"}
-    for name, content in packed.files.items():
-        (tmp_path / name).write_bytes(b"".join(pieces(content)))
     asked = """
 import json, sys
 from pathlib import Path
@@ -164,7 +182,7 @@ from modelwright.native.tokenized_model import open_tokenized
 answer = open_tokenized(Path(sys.argv[1]) / "tokenized.json", Signature((), ()))
 print(json.dumps(answer({"text": np.array([["the flight was late"]], dtype=object)})["probabilities"].tolist()))
 """
-    said = subprocess.run([sys.executable, "-c", asked, tmp_path], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", asked, written], capture_output=True, text=True, check=True)
     np.testing.assert_allclose(json.loads(said.stdout), packed.outputs["probabilities"][:1], atol=1e-6)
 
 
@@ -261,6 +279,18 @@ def test_words_are_those_that_the_librarys_own_pipeline_finds(tagger, tagged):
         places = [(one["entity_group"], one["word"], one["start"], one["end"]) for one in wanted]
         assert [(one["entity"], one["word"], one["start"], one["end"]) for one in found] == places
         np.testing.assert_allclose([one["score"] for one in found], [one["score"] for one in wanted], atol=1e-4)
+
+
+def test_words_are_found_by_a_model_whose_tokenizer_has_no_padding(tmp_path):
+    config = transformers.GPT2Config(vocab_size=200, n_positions=32, n_embd=16, n_layer=1, n_head=2, num_labels=3)
+    beside = tokenizer()
+    beside.pad_token = None
+    beside.model_input_names = ["input_ids", "attention_mask"]
+    folder = save("GPT2ForTokenClassification", tmp_path, beside, config)
+    made = TransformersFramework().convert(folder, texts(), hints=Hints({}, {"network": "onnx"}))
+    wanted = open_folder(folder, "token-classification")(made.inputs)["entities"]
+    for found, own in zip(made.outputs["entities"], wanted, strict=True):
+        assert [one["word"] for one in json.loads(found)] == [one["word"] for one in json.loads(own)]
 
 
 def test_a_text_that_is_too_long_is_cut_for_words_as_for_labels(tagger):

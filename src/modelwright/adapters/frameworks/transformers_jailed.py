@@ -45,6 +45,7 @@ LEAN = (
     "texts made to be hard, as the folder does."
 )
 PICTURES = "Pictures are made ready by the library's own image processor, which is not rewritten here."
+_FOLDER = "Leave --option network=onnx out: the folder runs with torch then."
 _LEAN = Native("tokenized", SETTINGS)
 _ROWS = 64
 
@@ -120,14 +121,17 @@ def _lean(model: Folder, signature: Signature, tensors: Outputs) -> Conversion:
         RefusedError: ``pack.unconvertible``, ``pack.parity-failed``, ``pack.not-repeatable``.
     """
     if model.task == "image-classification":
-        raise RefusedError("pack.unconvertible", PICTURES, fix="Leave --option network=onnx out.")
+        raise RefusedError("pack.unconvertible", PICTURES, fix=_FOLDER)
     files = as_files(model.answer, model.task)
-    # Opened from memory: a network may be larger than the scratch directory.
-    run = OpenModel(Abilities(open_parts(files[SETTINGS], files[TOKENIZER], files[NETWORK])), signature)
+    try:  # from memory: a network may be larger than the scratch directory
+        answer = open_parts(files[SETTINGS], files[TOKENIZER], files[NETWORK])
+    except BadInputError as error:
+        raise RefusedError("pack.unconvertible", error.what, why=error.why, fix=_FOLDER) from error
+    run = OpenModel(Abilities(answer), signature)
     outputs, parity = compared(model.answer, run, tensors)
     apart = stands_alone(run, tensors, tolerance=TOLERANCE)
     hard, agreed = beyond(model.answer, run, texts(model.answer.tokenizer, tensors[TEXT].reshape(-1).tolist()))
-    kept = {TEXT: np.array([[text] for text in agreed], dtype=object)}
+    kept = {TEXT: np.array([[text] for text in agreed], dtype=object)} if agreed else {}
     parity = replace(parity, adversarial=hard)
     made = _conversion(model, signature, tensors, outputs, apart, parity, LEAN.format(texts=hard.rows))
     return replace(
@@ -136,7 +140,7 @@ def _lean(model: Folder, signature: Signature, tensors: Outputs) -> Conversion:
         native=_LEAN,
         files=files,
         beyond_inputs=kept,
-        beyond_outputs=run(kept),
+        beyond_outputs=run(kept) if kept else {},
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -79,28 +81,38 @@ def _graph(model: OpenFolder) -> bytes:
     from modelwright.adapters.frameworks.torch_export import to_onnx  # lazy: onnxscript may be missing
     from modelwright.native.torch_model import of_module
 
-    held = model.tokenizer(
-        list(_ASKED),
-        return_tensors="np",
-        padding=model.tokenizer.pad_token is not None,
-        truncation=True,
-        max_length=model.most,
-    )
-    tokens = {name: held[name] for name in TOKENS if name in held}
-    signature = Signature(tuple(TensorSpec(name, "INT64", (-1, -1)) for name in tokens), ())
-    written = model.model.config._attn_implementation  # noqa: SLF001 - told by nothing public
     try:
-        model.model.set_attn_implementation("eager")
-        return to_onnx(of_module(_network(model)), Typed("INT64", signature, tokens), ["answer"])
+        padded = model.tokenizer.pad_token is not None
+        asked = list(_ASKED) if padded else [_ASKED[0]] * 2
+        held = model.tokenizer(asked, return_tensors="np", padding=padded, truncation=True, max_length=model.most)
+        tokens = {name: held[name] for name in TOKENS if name in held}
+        signature = Signature(tuple(TensorSpec(name, "INT64", (-1, -1)) for name in tokens), ())
+        with _plain_attention(model.model):
+            return to_onnx(of_module(_network(model)), Typed("INT64", signature, tokens), ["answer"])
+    except RefusedError:
+        raise
+    except Exception as error:  # whatever it is, the folder may still run as it is
+        raise RefusedError(
+            "pack.unconvertible",
+            f"The network of {type(model.model).__name__} has no conversion to ONNX.",
+            why=f"{type(error).__name__}: {first_line(error)}.",
+            fix=_TORCH,
+        ) from error
+
+
+@contextlib.contextmanager
+def _plain_attention(model: Any) -> Iterator[None]:
+    """Attention in plain operators: torch's own has guards against rows that are masked altogether, which cost time."""
+    written = model.config._attn_implementation  # noqa: SLF001 - told by nothing public
+    model.set_attn_implementation("eager")
+    try:
+        yield
     finally:
-        model.model.set_attn_implementation(written)
+        model.set_attn_implementation(written)
 
 
 def _network(model: OpenFolder) -> Any:
-    """The model and what follows it up to one tensor, as one module; its attention in plain operators.
-
-    Written out, attention has no guards against rows that are masked altogether, which cost a tenth of a run.
-    """
+    """The model and what follows it up to one tensor, as one module."""
     import torch  # lazy: heavy
 
     held = model.model
