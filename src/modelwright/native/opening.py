@@ -29,6 +29,7 @@ _BUILT_IN = {
     "sklearn": "modelwright.native.sklearn_model:open_sklearn",
     "statsmodels": "modelwright.native.statsmodels_model:open_statsmodels",
     "tensorflow": "modelwright.native.tensorflow_model:open_tensorflow",
+    "tokenized": "modelwright.native.tokenized_model:open_tokenized",
     "torch": "modelwright.native.torch_model:open_torch",
     "transformers": "modelwright.native.transformers_model:open_transformers",
 }
@@ -110,7 +111,7 @@ class OpenModel:
                 close()
 
 
-def open_model(native: Native, file: Path, signature: Signature, *, device: str = "cpu") -> OpenModel:
+def open_model(native: Native, file: Path, signature: Signature, *, device: str = "cpu", threads: int = 1) -> OpenModel:
     """Open a model that runs as code. Call it only where that code may do no harm: in a jailed process.
 
     Args:
@@ -119,6 +120,7 @@ def open_model(native: Native, file: Path, signature: Signature, *, device: str 
         signature: names the inputs and, unless it lists no outputs, what the answers are held to: names, datatypes,
             shapes, and as many rows as were asked.
         device: what the model runs on, as PyTorch names it (``cpu``, ``cuda:1``); given to loaders that take it.
+        threads: how many the model may run on; given to loaders that take it.
 
     Returns:
         The model.
@@ -127,8 +129,9 @@ def open_model(native: Native, file: Path, signature: Signature, *, device: str 
         BadInputError: ``native.unknown-loader``, ``native.unreadable-model``, and what a loader finds wrong.
     """
     opened = loader(native.loader)
-    takes_device = "device" in inspect.signature(opened).parameters
-    found = opened(file, signature, device=device) if takes_device else opened(file, signature)
+    taken = inspect.signature(opened).parameters
+    told = {name: said for name, said in (("device", device), ("threads", threads)) if name in taken}
+    found = opened(file, signature, **told)
     return OpenModel(found if isinstance(found, Abilities) else Abilities(found), signature)
 
 

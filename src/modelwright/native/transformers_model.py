@@ -5,23 +5,59 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.core.errors import BadInputError
 from modelwright.core.signature import Signature
+from modelwright.native.text_answers import (
+    AT_ONCE,
+    EMBEDDING,
+    ENTITIES,
+    IMAGE,
+    Feeds,
+    Task,
+    as_json,
+    labelled,
+    texts_of,
+)
 from modelwright.native.torch_model import as_numpy
 
-Feeds = Mapping[str, NDArray[Any]]
-Task = Literal["text-classification", "token-classification", "embeddings", "image-classification"]
-TASKS: tuple[Task, ...] = ("text-classification", "token-classification", "embeddings", "image-classification")
-TEXT, IMAGE = "text", "image"
-LABEL, SCORES, ENTITIES, EMBEDDING = "label", "probabilities", "entities", "embedding"
-_AT_ONCE = 32
-"""Texts of one run of the network: padded to the longest among them."""
+_MODULES = {"Transformer", "Pooling", "Normalize"}
+_POOLED = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+Reduce = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """A folder's model: call it with texts or pictures.
+
+    ``tokenizer``, the ``model`` of torch, and what makes one tensor of the model's answer and of the tokens
+    (``reduce``) are what it answers texts with; None for pictures. ``most`` is the number of tokens that are taken,
+    ``classes`` are the labels in the order of the network's outputs.
+    """
+
+    answer: Callable[[Feeds], dict[str, Any]]
+    tokenizer: Any = None
+    model: Any = None
+    reduce: Reduce | None = None
+    most: int = 0
+    classes: tuple[str, ...] = ()
+
+    def __call__(self, feeds: Feeds) -> dict[str, Any]:
+        """The answers, by the names of outputs."""
+        return self.answer(feeds)
 
 
 def open_transformers(file: Path, signature: Signature, *, device: str = "cpu") -> Callable[[Feeds], dict[str, Any]]:
@@ -42,7 +78,7 @@ def open_transformers(file: Path, signature: Signature, *, device: str = "cpu") 
     return open_folder(file.parent, task, device)
 
 
-def open_folder(folder: Path, task: Task, device: str = "cpu") -> Callable[[Feeds], dict[str, Any]]:
+def open_folder(folder: Path, task: Task, device: str = "cpu") -> OpenFolder:
     """What answers texts or pictures with the folder's model.
 
     Raises:
@@ -67,108 +103,112 @@ def open_folder(folder: Path, task: Task, device: str = "cpu") -> Callable[[Feed
         ) from error
 
 
-def classes_of(folder: Path) -> tuple[str, ...]:
-    """The labels in the order of the network's outputs."""
-    labels = json.loads((folder / "config.json").read_bytes()).get("id2label") or {}
-    return tuple(str(name) for _, name in sorted((int(index), name) for index, name in labels.items()))
+def several_labels(config: Any) -> bool:
+    """True where the configuration says that several labels may hold at once."""
+    return bool(config.problem_type == "multi_label_classification")
 
 
-def _text_classifier(transformers: Any, folder: Path, device: str) -> Callable[[Feeds], dict[str, Any]]:
+def _classes(model: Any) -> tuple[str, ...]:
+    return tuple(str(model.config.id2label[index]) for index in range(model.config.num_labels))
+
+
+def _text_classifier(transformers: Any, folder: Path, device: str) -> OpenFolder:
     tokenizer, model = _pair(transformers, "AutoModelForSequenceClassification", folder, device)
-    classes = np.array([model.config.id2label[index] for index in range(model.config.num_labels)], dtype=object)
+    names = _classes(model)
+    classes = np.array(names, dtype=object)
+    several, most = several_labels(model.config), _most(tokenizer, model)
 
     def answer(feeds: Feeds) -> dict[str, Any]:
-        return _labelled(_in_turns(tokenizer, model, feeds, lambda said, _: said.logits, device), classes, model.config)
+        return labelled(_in_turns(tokenizer, model, feeds, _logits, device), classes, several=several)
 
-    return answer
-
-
-def _labelled(logits: NDArray[Any], classes: NDArray[Any], config: Any) -> dict[str, Any]:
-    """Sigmoid where several labels hold at once or there is one only, softmax otherwise."""
-    wide = logits.astype(np.float64)
-    if config.problem_type == "multi_label_classification" or len(classes) == 1:
-        scores = 1 / (1 + np.exp(-wide))
-    else:
-        scores = np.exp(wide - wide.max(axis=1, keepdims=True))
-        scores /= scores.sum(axis=1, keepdims=True)
-    return {LABEL: classes[logits.argmax(axis=1)], SCORES: scores.astype(np.float32)}
+    return OpenFolder(answer, tokenizer, model, _logits, most, names)
 
 
-def _embedder(transformers: Any, folder: Path, device: str) -> Callable[[Feeds], dict[str, Any]]:
+def _logits(said: Any, _asked: Any) -> Any:
+    return said.logits
+
+
+def _embedder(transformers: Any, folder: Path, device: str) -> OpenFolder:
     """The mean over the tokens that are no padding, or what ``1_Pooling/config.json`` of sentence-transformers says."""
     import torch  # lazy: as above
 
+    pooling, normal = _pooling(folder)
     tokenizer, model = _pair(transformers, "AutoModel", folder, device)
-    said = folder / "1_Pooling" / "config.json"
-    pooling = json.loads(said.read_bytes()) if said.is_file() else {}
-    modules = folder / "modules.json"
-    normal = modules.is_file() and any(
-        str(one.get("type", "")).endswith("Normalize") for one in json.loads(modules.read_bytes())
-    )
     limit = folder / "sentence_bert_config.json"
     if limit.is_file():
-        tokenizer.model_max_length = int(
-            json.loads(limit.read_bytes()).get("max_seq_length", tokenizer.model_max_length)
-        )
+        most = json.loads(limit.read_bytes()).get("max_seq_length")
+        tokenizer.model_max_length = int(most or tokenizer.model_max_length)
 
     def pooled(said: Any, asked: Any) -> Any:
         hidden, mask = said.last_hidden_state, asked["attention_mask"].unsqueeze(-1)
-        if pooling.get("pooling_mode_cls_token"):
+        if pooling == "cls":
             found = hidden[:, 0]
-        elif pooling.get("pooling_mode_max_tokens"):
+        elif pooling == "max":
             found = hidden.masked_fill(mask == 0, float("-inf")).max(dim=1).values
         else:
             found = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         return torch.nn.functional.normalize(found, dim=1) if normal else found
 
-    return lambda feeds: {EMBEDDING: _in_turns(tokenizer, model, feeds, pooled, device).astype(np.float32)}
+    def answer(feeds: Feeds) -> dict[str, Any]:
+        return {EMBEDDING: _in_turns(tokenizer, model, feeds, pooled, device).astype(np.float32)}
+
+    return OpenFolder(answer, tokenizer, model, pooled, _most(tokenizer, model))
 
 
-def _token_classifier(transformers: Any, folder: Path, device: str) -> Callable[[Feeds], dict[str, Any]]:
+def _pooling(folder: Path) -> tuple[str, bool]:
+    """How sentence-transformers makes a vector of those of the tokens, and whether its length is one then.
+
+    Raises:
+        ValueError: in a way that is not known here.
+    """
+    said, listed = folder / "1_Pooling" / "config.json", folder / "modules.json"
+    modules = json.loads(listed.read_bytes()) if listed.is_file() else []
+    kinds = [str(one.get("type", "")).rpartition(".")[2] for one in modules]
+    other = sorted({*kinds} - _MODULES)
+    if other:
+        raise ValueError(f"its vectors also go through {other[0]} of sentence-transformers, which is not known here")
+    config = json.loads(said.read_bytes()) if said.is_file() else {}
+    modes = config.get("pooling_mode") or [mode for name, mode in _POOLED.items() if config.get(name)] or ["mean"]
+    modes = [modes] if isinstance(modes, str) else modes
+    if len(modes) != 1 or modes[0] not in {"cls", "max", "mean"}:
+        raise ValueError(f"its vectors are pooled by {', '.join(map(str, modes))}, which is not known here")
+    return modes[0], "Normalize" in kinds
+
+
+def _token_classifier(transformers: Any, folder: Path, device: str) -> OpenFolder:
     """One JSON list for each text: what the library's pipeline finds, neighbouring tokens of one kind joined."""
     tokenizer, model = _pair(transformers, "AutoModelForTokenClassification", folder, device)
+    tokenizer.model_max_length = most = _most(tokenizer, model)  # the pipeline asks no one else how long a text may be
     found = transformers.pipeline(
         "token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple", device=device
     )
 
     def answer(feeds: Feeds) -> dict[str, Any]:
-        said = [found(text) if text else [] for text in _texts(feeds)]
-        return {ENTITIES: np.array([_as_json(one) for one in said], dtype=object)}
+        said = [found(text) if text else [] for text in texts_of(feeds)]
+        return {ENTITIES: np.array([as_json(one) for one in said], dtype=object)}
 
-    return answer
-
-
-def _as_json(entities: list[dict[str, Any]]) -> str:
-    plain = [
-        {
-            "entity": str(one["entity_group"]),
-            "score": round(float(one["score"]), 4),
-            "word": str(one["word"]),
-            "start": int(one["start"]),
-            "end": int(one["end"]),
-        }
-        for one in entities
-    ]
-    return json.dumps(plain, ensure_ascii=False)
+    return OpenFolder(answer, tokenizer, model, _logits, most, _classes(model))
 
 
-def _image_classifier(transformers: Any, folder: Path, device: str) -> Callable[[Feeds], dict[str, Any]]:
+def _image_classifier(transformers: Any, folder: Path, device: str) -> OpenFolder:
     import torch  # lazy: as above
 
     processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     model = _model(transformers, "AutoModelForImageClassification", folder, device)
-    classes = np.array([model.config.id2label[index] for index in range(model.config.num_labels)], dtype=object)
+    names = _classes(model)
+    classes = np.array(names, dtype=object)
+    several = several_labels(model.config)
 
     def answer(feeds: Feeds) -> dict[str, Any]:
         pictures = list(feeds[IMAGE])
         asked = processor(images=pictures, return_tensors="pt", input_data_format="channels_last").to(device)
         with torch.inference_mode():
-            return _labelled(as_numpy(model(**asked).logits), classes, model.config)
+            return labelled(as_numpy(model(**asked).logits), classes, several=several)
 
-    return answer
+    return OpenFolder(answer, classes=names)
 
 
-_OPENERS: Mapping[Task, Callable[..., Callable[[Feeds], dict[str, Any]]]] = {
+_OPENERS: Mapping[Task, Callable[..., OpenFolder]] = {
     "text-classification": _text_classifier,
     "token-classification": _token_classifier,
     "embeddings": _embedder,
@@ -186,19 +226,15 @@ def _model(transformers: Any, kind: str, folder: Path, device: str) -> Any:
     return made.to(device).eval()
 
 
-def _texts(feeds: Feeds) -> list[str]:
-    return [str(text) for text in feeds[TEXT].reshape(-1).tolist()]
-
-
-def _in_turns(tokenizer: Any, model: Any, feeds: Feeds, reduce: Callable[[Any, Any], Any], device: str) -> NDArray[Any]:
+def _in_turns(tokenizer: Any, model: Any, feeds: Feeds, reduce: Reduce, device: str) -> NDArray[Any]:
     """The network's answers to all texts, some at a time; the longest text that the model takes is cut."""
     import torch  # lazy: as above
 
-    texts = _texts(feeds)
+    texts = texts_of(feeds)
     found = []
     with torch.inference_mode():
-        for start in range(0, len(texts), _AT_ONCE):
-            some = texts[start : start + _AT_ONCE]
+        for start in range(0, len(texts), AT_ONCE):
+            some = texts[start : start + AT_ONCE]
             asked = tokenizer(
                 some, return_tensors="pt", padding=True, truncation=True, max_length=_most(tokenizer, model)
             )

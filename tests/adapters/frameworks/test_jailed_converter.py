@@ -12,9 +12,12 @@ from modelwright.adapters.frameworks import exchange
 from modelwright.adapters.frameworks.jailed import SCRATCH_BYTES, convert_file
 from modelwright.adapters.frameworks.sklearn import SklearnFramework
 from modelwright.core.errors import BadInputError, CorruptError, DeadlineError, RefusedError, UnavailableError
+from modelwright.core.native import Native
+from modelwright.core.signature import Signature
 from modelwright.core.table import Table
 from modelwright.features.tabular import table
 from modelwright.jail import available
+from modelwright.ports.framework import Conversion
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 
@@ -230,6 +233,13 @@ def test_arrays_that_would_need_pickle_are_refused(tmp_path):
     np.savez(tmp_path / "evil.npz", names=np.frombuffer(b'["a"]', dtype=np.uint8), array0=np.array([Runs("1")]))
     with pytest.raises(CorruptError):
         exchange.read_arrays(tmp_path / "evil.npz")
+
+
+def test_files_that_the_converter_made_keep_their_names_in_whatever_order_it_made_them(tmp_path):
+    files = {"b.json": b"second", "c.onnx": b"", "a.txt": b"first"}
+    made = Conversion(b"", Signature((), ()), None, {}, {}, "x", "1", "X", native=Native("x", "b.json"), files=files)
+    exchange.write_conversion(exchange.open_results(tmp_path), made)
+    assert exchange.read_result(tmp_path).files == files
 
 
 def test_a_link_in_the_scratch_directory_is_not_followed(tmp_path):

@@ -130,7 +130,7 @@ def write_conversion(results: Mapping[str, int], conversion: Conversion) -> None
     with os.fdopen(results["model.onnx"], "wb") as file:
         file.writelines(pieces(conversion.onnx))
     with os.fdopen(results["made.bin"], "wb") as file:
-        for content in conversion.files.values():
+        for _, content in sorted(conversion.files.items()):  # the order of the record's names, which are sorted
             file.writelines(pieces(content))
     for name in _TENSORS:
         with os.fdopen(results[f"{name}.npz"], "wb") as file:
@@ -197,8 +197,8 @@ def read_result(directory: Path) -> Conversion:
 
 
 def _made(path: Path, sizes: Mapping[str, int]) -> dict[str, Content]:
-    """Files that the converter made, one after the other in one; their names are judged where a package is made."""
-    content = _content(path, MAX_BYTES)
+    """Files that the converter made, by name one after the other in one; names are judged where a package is made."""
+    content, sizes = _content(path, MAX_BYTES), dict(sorted(sizes.items()))
     if min(sizes.values(), default=0) < 0 or sum(sizes.values()) != len(content):
         raise malformed(path.name, "it is not as long as its files")
     ends = list(accumulate(sizes.values()))

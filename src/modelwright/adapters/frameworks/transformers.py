@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,13 @@ from modelwright.adapters.frameworks.extras import TORCH_FIRST, require
 from modelwright.adapters.frameworks.python_file import beside
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
+from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
 FILE = "config.json"
-OPTIONS = ("task",)
+OPTIONS = ("network", "task")
+NETWORKS = ("auto", "onnx", "torch")
 _HEADS = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
@@ -62,10 +67,12 @@ class TransformersFramework:
         Raises:
             BadInputError: ``pack.wrong-route`` where ONNX is asked for; ``pack.bad-option``,
                 ``pack.unsupported-model``.
+            RefusedError: ``pack.unconvertible``, ``pack.parity-failed`` with the option ``network=onnx``;
+                ``pack.native-differs``, ``pack.not-repeatable``.
             UnavailableError: ``pack.converter-crashed``.
             DeadlineError: ``pack.converter-timeout``.
         """
-        why = "Packing and serving transformers models needs it."
+        why = "Packing transformers models needs it; serving those whose network is a graph does not."
         require(("torch", "transformers"), self.name, why, first=TORCH_FIRST)
         hints.require_known(self.name, OPTIONS, tensors=True)
         if route == "onnx":
@@ -73,23 +80,26 @@ class TransformersFramework:
                 "pack.wrong-route",
                 "A transformers folder takes text or pictures, and its tokenizer runs as code.",
                 why="Tokenizers have no conversion to ONNX that is proven to give the same tokens.",
-                fix="Leave --onnx out; or export the network alone (.pt2 or .onnx) and send it token ids.",
+                fix="Leave --onnx out, and give --option network=onnx: then the network is a graph, and the tokenizer "
+                "runs beside it without torch. Or export the network alone (.pt2 or .onnx) and send it token ids.",
             )
+        _network(hints, route)
         if isinstance(model, Path):
-            return self._folder(model, examples, target, isolation, hints)
+            return self._folder(model, examples, target, route, isolation, hints)
         held: Any = model
         with tempfile.TemporaryDirectory(prefix="modelwright-pack-") as folder:
             held.save_pretrained(folder)
             task = {"feature-extraction": "embeddings"}.get(held.task, held.task)
             given = Hints(hints.tensors, {"task": task} | dict(hints.options))
-            return self._folder(Path(folder), examples, target, isolation, given)
+            return self._folder(Path(folder), examples, target, route, isolation, given)
 
     def _folder(
-        self, folder: Path, examples: Table | None, target: str, isolation: Isolation, hints: Hints
+        self, folder: Path, examples: Table | None, target: str, route: Route, isolation: Isolation, hints: Hints
     ) -> Conversion:
         from modelwright.adapters.frameworks.jailed import convert_file  # lazy: only packing needs a process
 
-        return convert_file(
+        files = {name: path for name, path in beside(folder, FILE).items() if path.suffix not in _LEFT_OUT}
+        made = convert_file(
             folder / FILE,
             examples,
             family=self.name,
@@ -97,13 +107,35 @@ class TransformersFramework:
             timeout_seconds=self._timeout,
             route="native",
             isolation=isolation,
-            beside={name: path for name, path in beside(folder, FILE).items() if path.suffix not in _LEFT_OUT},
-            hints=Hints(hints.tensors, {"task": _task(folder, hints)}),
+            beside=files,
+            hints=Hints(hints.tensors, {"task": _task(folder, hints), "network": _network(hints, route)}),
         )
+        return replace(made, notes=made.notes | {"source_sha256": _digest({FILE: folder / FILE, **files})})
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    """Hex SHA-256 of the names of the files and of what they hold."""
+    held = {}
+    for name, path in files.items():
+        with path.open("rb") as file:
+            held[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(canonical_json(held)).hexdigest()
+
+
+def _network(hints: Hints, route: Route) -> str:
+    """What runs the network: ``auto`` is ONNX Runtime where that is proven; ``native`` converts nothing."""
+    said = hints.options.get("network") or ("torch" if route == "native" else "auto")
+    if said not in NETWORKS:
+        raise BadInputError(
+            "pack.bad-option",
+            f"A network is not run by {said!r}.",
+            fix=f"Write --option network= and one of {', '.join(NETWORKS)}.",
+        )
+    return said
 
 
 def _task(folder: Path, hints: Hints) -> str:
-    from modelwright.native.transformers_model import TASKS  # lazy: owning a folder needs none of it
+    from modelwright.native.text_answers import TASKS  # lazy: owning a folder needs none of it
 
     said = hints.options.get("task", "")
     if said:

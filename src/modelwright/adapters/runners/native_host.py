@@ -24,7 +24,12 @@ from modelwright.jail import Held, require, tie_to_parent
 from modelwright.native import OpenModel, open_model
 
 MAX_REQUEST_BYTES = 2**32
-_TRUSTED = {"sklearn": ("pandas", "sklearn", "joblib"), "torch": ("torch",), "transformers": ("torch", "transformers")}
+_TRUSTED = {
+    "sklearn": ("pandas", "sklearn", "joblib"),
+    "tokenized": ("onnxruntime", "tokenizers"),
+    "torch": ("torch",),
+    "transformers": ("torch", "transformers"),
+}
 """What a loader needs that is imported before the process gives up what importing may need."""
 
 
@@ -65,4 +70,5 @@ def _open(request: Mapping[str, Any], keep: tuple[int, ...], held: Held | None) 
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(request["threads"])
     os.environ["MODELWRIGHT_DEVICE"] = request["device"]  # for code that is no class with a parameter for it
-    return open_model(native, files / native.file, signature, device=request["device"]), held.level
+    device, threads = request["device"], request["threads"]
+    return open_model(native, files / native.file, signature, device=device, threads=threads), held.level

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 KEEP_DAYS = 30
-TELLING = {"numpy", "scikit-learn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "keras", "transformers"}
+TELLING = {
+    *("numpy", "scikit-learn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "keras"),
+    *("transformers", "tokenizers"),
+}
 
 
 @click.group()
