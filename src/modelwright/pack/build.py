@@ -85,28 +85,66 @@ def build(
     signature = describe_all(conversion.signature, [table for table in (examples, reference) if table is not None])
     if policy is not None:
         signature = replace(signature, policy=policy)
+    description = _description(
+        conversion,
+        name=name,
+        created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
+        source_sha256=source_sha256,
+        data_digest=data_digest or (table_digest(examples) if examples is not None else ""),
+        code_revision=code_revision,
+    )
+    golden = golden_rows(conversion)
+    profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
+    model_files = _model_files(conversion, idempotent=idempotent)
+    said = to_json(evidence or Evidence())
+    made = card(
+        description,
+        signature,
+        parity=conversion.parity,
+        graph=conversion.graph,
+        environment=conversion.environment,
+        examples=len(examples) if examples is not None else None,
+        profile=profile,
+        evidence=said,
+    )
+    own = {} if conversion.graph is not None else model_files
+    files: dict[str, Content] = {
+        **model_files,
+        codec.DESCRIPTION: codec.description_json(description),
+        codec.SIGNATURE: codec.signature_json(signature),
+        **_records(conversion, golden, profile),
+        **mlflow_files(description, signature, golden.examples if golden is not None else None, examples),
+        codec.CARD: markdown(made).encode(),
+        codec.BOM: bom(description, signature, conversion, files=own, evidence=said),
+    }
+    if evidence is not None and evidence != Evidence():
+        files[EVIDENCE] = canonical_json(said)
+    return codec.assemble(name, files)
+
+
+def _description(
+    conversion: Conversion, *, name: str, created_at: str, source_sha256: str, data_digest: str, code_revision: str
+) -> Description:
     notes = dict(conversion.notes)
-    description = Description(
+    return Description(
         name=name,
         framework=conversion.framework,
         framework_version=conversion.framework_version,
         model_class=conversion.model_class,
         route=_route(conversion),
-        created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=created_at,
         python=platform.python_version(),
         source_sha256=source_sha256 or notes.pop("source_sha256", ""),
-        data_digest=data_digest or (table_digest(examples) if examples is not None else ""),
+        data_digest=data_digest,
         code_revision=code_revision,
         row_independent=conversion.row_independent,
         notes=notes,
     )
-    golden = golden_rows(conversion)
-    profile = reference_profile(signature, profiled, conversion.outputs, labels) if profiled is not None else None
-    model_files = _model_files(conversion, idempotent=idempotent)
+
+
+def _records(conversion: Conversion, golden: Golden | None, profile: Reference | None) -> dict[str, Content]:
+    """Where the model came from and what proves it, as far as it is known."""
     files: dict[str, Content] = {
-        **model_files,
-        codec.DESCRIPTION: codec.description_json(description),
-        codec.SIGNATURE: codec.signature_json(signature),
         codec.ENVIRONMENT: canonical_json(list(conversion.environment)),
         codec.REQUIREMENTS: requirements(read_pins(conversion.environment)).encode(),
     }
@@ -118,24 +156,7 @@ def build(
         files[codec.KERNELS] = codec.kernels_json(conversion.kernels)
     if conversion.parity is not None:
         files[codec.PARITY] = codec.parity_json(conversion.parity)
-    files |= mlflow_files(description, signature, golden.examples if golden is not None else None, examples)
-    said = evidence or Evidence()
-    if said != Evidence():
-        files[EVIDENCE] = canonical_json(to_json(said))
-    made = card(
-        description,
-        signature,
-        parity=conversion.parity,
-        graph=conversion.graph,
-        environment=conversion.environment,
-        examples=len(examples) if examples is not None else None,
-        profile=profile,
-        evidence=to_json(said),
-    )
-    files[codec.CARD] = markdown(made).encode()
-    own = {} if conversion.graph is not None else model_files
-    files[codec.BOM] = bom(description, signature, conversion, files=own, evidence=to_json(said))
-    return codec.assemble(name, files)
+    return files
 
 
 def _route(conversion: Conversion) -> str:
