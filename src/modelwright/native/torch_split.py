@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,7 +40,10 @@ def over_devices(module: Any, devices: Sequence[str], limits: Sequence[int] = ()
         room["cpu"] = _free("cpu")
     whole = getattr(module, "_no_split_modules", None) or []
     places = infer_auto_device_map(module, max_memory=room, no_split_module_classes=list(whole))
-    offloaded = tempfile.mkdtemp(prefix="modelwright-split-") if "disk" in places.values() else None
+    offloaded = None
+    if "disk" in places.values():
+        offloaded = tempfile.mkdtemp(prefix="modelwright-split-")
+        weakref.finalize(module, shutil.rmtree, offloaded, ignore_errors=True)
     main = next((place for place in places.values() if place not in {"cpu", "disk"}), "cpu")
     held = dispatch_model(module, device_map=places, main_device=main, offload_dir=offloaded, force_hooks=True)
     return held, f"cuda:{main}" if isinstance(main, int) else str(main)

@@ -1,6 +1,8 @@
 """A model over several devices: layers placed by accelerate; the disk stands in for a second device here."""
 
 import copy
+import gc
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,16 @@ def test_a_module_that_one_place_cannot_hold_is_spread_and_answers_as_the_whole(
     spread, first = over_devices(copy.deepcopy(whole), ["cpu"], limits=[size // 2])
     assert set(spread.hf_device_map.values()) == {"cpu", "disk"}
     np.testing.assert_allclose(answering(spread, ["y"], first)(feeds)["y"], wanted, atol=1e-6)
+
+
+def test_what_lies_on_the_disk_is_gone_with_the_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    module = deep()
+    spread, _ = over_devices(module, ["cpu"], limits=[sum(part.nbytes for part in module.parameters()) // 2])
+    assert list(tmp_path.iterdir()) != []
+    del spread, module
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
