@@ -1,6 +1,8 @@
 """The composition root: one place that makes the data directory, finds the adapters and puts the platform together."""
 
 import stat
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,13 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def given(tmp_path):
     return replace(settings.load(environ={}), home=tmp_path / "a home", project=tmp_path / "modelwright.yaml")
+
+
+def test_importing_it_brings_no_adapter_and_no_stage():
+    code = "import sys, modelwright.wiring; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = {name.split(".")[1] for name in done.stdout.split() if name.startswith("modelwright.")}
+    assert ours == {"core", "ports", "settings", "wiring"}
 
 
 def test_the_data_directory_and_its_folders_are_private(tmp_path):
