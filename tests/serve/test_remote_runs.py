@@ -176,6 +176,24 @@ def test_a_run_is_ended_once_all_who_wait_for_it_have_given_up(asking):
     assert asking.remote.abandoned == [1]
 
 
+def test_who_comes_after_a_run_was_given_up_waits_for_its_process_to_be_replaced(asking):
+    asking.ask("hung", 1)
+    asking.plane.run()
+    (lane,) = asking.plane._driver._remotes
+    run = lane.runs[0]
+    run.free_at -= 60
+    assert error_code(asking.ask, "early", 2) == "serve.overloaded"
+    run.ended_at = time.perf_counter()
+    assert error_code(asking.ask, "still waited for", 2) == "serve.overloaded"
+    run.tickets[0].cancelled = True
+    asking.ask("next", 3)
+    asking.plane.run()
+    asking.remote.lose()
+    asking.plane.run()
+    asking.remote.finish()
+    assert asking.told == {"next": [6.0]}
+
+
 def test_a_caller_who_allows_hardly_any_time_ends_no_process(asking):
     began = time.perf_counter()
     asking.ask("hasty", 1, limit=began + 0.001)

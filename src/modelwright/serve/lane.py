@@ -75,13 +75,27 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A run under way in another thread or process, expected back at ``free_at``."""
+    """A run under way in another thread or process, expected back at ``free_at``.
+
+    Where its process can be ended, that happens at ``ended_at`` if nobody waits for it any more.
+    """
 
     tickets: list[Ticket]
     rows: int
     began: float
     free_at: float
+    ended_at: float = math.inf
     number: int = 0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return all(ticket.cancelled for ticket in self.tickets)
+
+    def until_free(self, now: float) -> float:
+        """Seconds until it is over: one that is late is expected to take as long again as it is late."""
+        expected = abs(self.free_at - now)
+        return min(expected, max(self.ended_at - now, 0.0)) if self.given_up else expected
 
 
 class Lane:
@@ -145,8 +159,8 @@ class Lane:
             yield from queue
 
     def _until_free(self, now: float) -> float:
-        """Seconds until another run can begin; a run that is late is expected to take as long again as it is late."""
-        return min((abs(run.free_at - now) for run in self.runs), default=0.0) if self.slots <= 0 else 0.0
+        """Seconds until another run can begin."""
+        return min((run.until_free(now) for run in self.runs), default=0.0) if self.slots <= 0 else 0.0
 
     def longest_wait(self, now: float) -> float:
         """How long all that waits here will take: nobody who comes now waits longer."""

@@ -64,7 +64,9 @@ class RemoteLane:
             return
         lane, rows = self._lane, sum(ticket.rows for ticket in tickets)
         self._tally.run(tickets[0].call.model, len(tickets))
-        run = Run(tickets, rows, now, now + lane.loaded.pace.seconds(rows))
+        run = Run(tickets, rows, now, now + (expected := lane.loaded.pace.seconds(rows)))
+        if not lane.loaded.streams:  # it may wait for a chunk of somebody else's, and killing would end that
+            run.ended_at = now + max(HUNG_SECONDS, HUNG_TIMES * expected)
         lane.runs.append(run)
         feeds = tickets[0].feeds if len(tickets) == 1 else together(tickets)
         run.number = self._remote.start(feeds, partial(self._back, run))
@@ -73,12 +75,7 @@ class RemoteLane:
     def end_hung(self, now: float) -> None:
         """Kill the process of every run that nobody waits for and that does not end."""
         for run in list(self._lane.runs):
-            taken = now - run.began
-            patience = max(HUNG_SECONDS, HUNG_TIMES * (run.free_at - run.began))
-            if self._lane.loaded.streams:  # it may wait for a chunk of somebody else's, and killing would end that
-                patience = self._run_seconds
-            given_up = all(ticket.cancelled for ticket in run.tickets)
-            if taken > self._run_seconds or (given_up and taken > patience):
+            if now - run.began > self._run_seconds or (now > run.ended_at and run.given_up):
                 self._remote.abandon(run.number)
 
     def changed(self) -> None:
