@@ -27,6 +27,7 @@ models:
       requests: 300
       timeout: 120
     margin: 0.01
+    slices: [origin]
     keep_shadow: "1"
 """
 
