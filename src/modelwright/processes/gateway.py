@@ -217,7 +217,7 @@ class Gateway:
                 address = spoken(probe)
         shared = Shared(
             self._turn,
-            self._server.admit,
+            self._server.gate.admit,
             self._server.ready,
             self._server.stopping,
             self._settings.log_required,
