@@ -110,7 +110,7 @@ async def compare(packages: list[Package], home: Path) -> None:
     grant = TokenGrant(hashlib.sha256(TOKEN.encode()).hexdigest(), "bench", "admin")
     routes = {p.name: Route(p.name, (Arm("1", p.digest, 1.0, "champion"),)) for p in packages}
     server.commit(plane.prepare(RoutingTable(1, routes, (grant,)), {p.digest: p for p in packages}.__getitem__))
-    connections = [Connection(server) for _ in range(CONNECTIONS)]
+    connections = [server.connection() for _ in range(CONNECTIONS)]
     for connection in connections:
         connection.connection_made(Sent())
     gc.collect()

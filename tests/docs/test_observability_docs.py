@@ -30,7 +30,7 @@ def told(tmp_path_factory):
             (settings.home / "log").mkdir()
             gateway = Gateway(GatewayOptions("127.0.0.1:0"), settings, listener)
             text = gateway._server.metrics.render().decode()
-            gateway._sink.close()
+            gateway._predicting.close()
             return text
 
     families = text_string_to_metric_families(asyncio.run(scrape()))

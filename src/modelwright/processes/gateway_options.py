@@ -1,19 +1,16 @@
-"""How a gateway is to run, and what it serves where no registry says so."""
+"""How a gateway is to run: its command line."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelwright.core.errors import BadInputError
-from modelwright.core.package import Package
-from modelwright.core.version import Arm, Route, RoutingTable, TokenGrant
+from modelwright.processes import tls
 from modelwright.processes.listening import is_loopback
-from modelwright.settings import address
-
-STANDALONE_VERSION = "1"
+from modelwright.settings import Settings, address, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +45,48 @@ class GatewayOptions:
         return self.listener >= 0
 
 
-def standalone_table(packages: Sequence[Package], token: str) -> RoutingTable:
-    """Every package as version 1 and champion of its model; an empty token means that none is asked for.
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The command line of a gateway."""
+    made = argparse.ArgumentParser(prog="python -m modelwright.processes.gateway", description=description)
+    made.add_argument("--home", type=Path, help="data directory")
+    made.add_argument("--http", help="HOST:PORT to listen on")
+    made.add_argument("--grpc", help="HOST:PORT to listen on for gRPC")
+    made.add_argument("--fd", type=int, default=-1, help="descriptor of a bound socket, instead of --http")
+    made.add_argument("--peer-fd", type=int, default=-1, help="descriptor of a socket for other gateways; with --fd")
+    made.add_argument("--parent", type=int, default=0, help="process to die with; with --fd")
+    made.add_argument("--id", default="g0", help="this gateway's id on the data directory")
+    made.add_argument("--successor", action="store_true", help="end unless the whole routing table can be served")
+    made.add_argument("--package", type=Path, action="append", default=[], help="serve this package alone")
+    made.add_argument("--models", type=Path, help="serve the packages in this folder, and follow it")
+    made.add_argument("--no-auth", action="store_true", help="ask for no token (loopback, without a registry)")
+    made.add_argument("--i-know", action="store_true", help="allow an address other than loopback without TLS")
+    made.add_argument("--workers", type=int, help="gateways that share the cores")
+    made.add_argument("--device", help="devices that models run on")
+    tls.add_options(made)
+    return made
+
+
+def options_of(given: argparse.Namespace) -> tuple[GatewayOptions, Settings]:
+    """What the command line and the environment say.
 
     Raises:
-        BadInputError: ``serve.duplicate-model``.
+        BadInputError: as :func:`modelwright.settings.load`.
     """
-    routes: dict[str, Route] = {}
-    for package in packages:
-        if package.name in routes:
-            raise BadInputError(
-                "serve.duplicate-model", f"Two packages hold a model named {package.name!r}.", fix="Give one of them."
-            )
-        arm = Arm(STANDALONE_VERSION, package.digest, 1.0, "champion")
-        routes[package.name] = Route(package.name, (arm,))
-    return RoutingTable(1, routes, grants_of(token), authenticate=bool(token))
-
-
-def grants_of(token: str) -> tuple[TokenGrant, ...]:
-    """Everything is granted to who has the token; an empty one means that none is asked for."""
-    return (TokenGrant(hashlib.sha256(token.encode()).hexdigest(), "operator", "admin"),) if token else ()
+    settings = load({name: getattr(given, name) for name in ("home", "http", "grpc", "workers", "device", *tls.NAMES)})
+    options = GatewayOptions(
+        settings.http,
+        given.id,
+        given.fd,
+        given.parent or os.getppid(),
+        tuple(given.package),
+        not given.no_auth,
+        given.i_know,
+        settings.grpc,
+        given.successor,
+        given.models,
+        given.peer_fd,
+    )
+    return options, settings
 
 
 def require_loopback(options: GatewayOptions) -> None:

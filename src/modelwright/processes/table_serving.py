@@ -21,6 +21,7 @@ from modelwright.core.package import Package
 from modelwright.core.version import RoutingTable
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.processes.signatures import checked_on_table
+from modelwright.serve.plane import Plane
 from modelwright.serve.prepare import arms_of
 
 POLL_SECONDS = 0.05
@@ -59,11 +60,6 @@ class TableServing:
         self._trusted_keys = trusted_keys
         self._address = ""
         self._seen = (0, 0)
-
-    @property
-    def epoch(self) -> int:
-        """Of the table in force; -1 before the first."""
-        return -1 if self._plane.table is None else self._plane.table.epoch
 
     async def follow(
         self,
@@ -145,7 +141,13 @@ class TableServing:
         if salvageable and self._plane.table is None and not self._successor:
             await self._salvage(table)
         self._server.metrics.publish()
-        body = {"pid": os.getpid(), "epoch": self.epoch, "http": self._address, "error": error, "at": time.time()}
+        body = {
+            "pid": os.getpid(),
+            "epoch": epoch_of(self._plane),
+            "http": self._address,
+            "error": error,
+            "at": time.time(),
+        }
         try:
             await self._in_thread(presence.report, body)
         except OSError as failure:  # a full disk must not stop predictions
@@ -174,6 +176,11 @@ class TableServing:
     def _open_package(self, table: RoutingTable, digest: str) -> Package:
         get = LocalBlobs(self._blobs).get
         return checked_on_table(self._trusted_keys, table, package_codec.load(digest, get), get)
+
+
+def epoch_of(plane: Plane) -> int:
+    """Epoch of the table in force; -1 before the first."""
+    return -1 if plane.table is None else plane.table.epoch
 
 
 def _stamp(path: Path) -> tuple[int, int]:

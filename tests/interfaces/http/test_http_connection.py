@@ -178,7 +178,7 @@ def test_where_there_are_too_many_connections_the_slowest_request_makes_room(ser
         assert slow[0].recv(1000).startswith(b"HTTP/1.1 503 ")
         idle.sendall(LIVE + b"\r\n")
         assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
-    assert server.server.dropped == 1
+    assert server.server.connections.dropped == 1
 
 
 def test_who_was_refused_and_lingers_takes_no_newcomer_s_place(serve, sum_package, monkeypatch):
@@ -205,9 +205,9 @@ def test_one_address_may_be_kept_from_taking_all_connections(serve, sum_package)
     for client in held:
         client.close()
     deadline = time.monotonic() + 10
-    while server.server._addresses and time.monotonic() < deadline:
+    while server.server.connections.addresses and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not server.server._addresses
+    assert not server.server.connections.addresses
     assert server.request("GET", "/v2/health/live").status == 200
 
 
@@ -270,7 +270,7 @@ def test_requests_and_connections_leave_nothing_for_the_garbage_collector(serve,
             with server.connect() as client:
                 client.sendall(post(body_of(1)) * 20)
         deadline = time.monotonic() + 10
-        while server.server._connections and time.monotonic() < deadline:
+        while server.server.connections and time.monotonic() < deadline:
             time.sleep(0.01)
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
@@ -301,7 +301,7 @@ def test_an_answer_that_comes_late_gives_a_client_that_does_not_read_no_more_tim
     with server.connect() as client:
         client.sendall(post(body_of(1)))
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
-        [held] = server.server._connections
+        [held] = server.server.connections
         server.loop.call_soon_threadsafe(lambda: (held.pause_writing(), held.send_ready()))
         client.settimeout(5)
         assert client.recv(1000) == b""
@@ -312,10 +312,10 @@ def test_a_stopping_server_answers_what_has_begun(serve, sum_package):
     body = body_of(9)
     with server.connect() as client:
         client.sendall(post(body)[:-4])
-        while not server.server._busy():
+        while not server.server.connections.busy:
             time.sleep(0.005)
         server.loop.call_soon_threadsafe(server._stop.set)
-        while not server.server.draining:
+        while not server.server.dispatcher.draining:
             time.sleep(0.005)
         client.sendall(body[-4:])
         answer = client.recv(4096)

@@ -158,7 +158,7 @@ def test_row_20_the_index_may_be_asked_for_what_is_ready(serve, sum_package):
         assert server.request("POST", "/v2/repository/index", body).body == ready
     for body in (b"x", [], {"ready": "yes"}, {"ready": None}):
         assert server.request("POST", "/v2/repository/index", body).status == 400
-    server.server.draining = True
+    server.server.dispatcher.draining = True
     assert server.request("POST", "/v2/repository/index", {"ready": True}).body == []
     assert server.request("POST", "/v2/repository/index").body[0]["state"] == "UNAVAILABLE"
     assert server.request("POST", "/v2/repository/other/index").headers["modelwright-error"] == (

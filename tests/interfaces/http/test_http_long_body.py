@@ -90,9 +90,9 @@ def test_a_client_that_goes_in_the_middle_of_a_long_body_leaves_nothing(wide):
         client.sendall(request_of(rows_of(1))[:150_000])
         time.sleep(0.1)
     deadline = time.monotonic() + 10
-    while wide.server._connections and time.monotonic() < deadline:
+    while wide.server.connections and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not wide.server._connections
+    assert not wide.server.connections
 
 
 def test_a_packed_long_body_is_unpacked(wide):

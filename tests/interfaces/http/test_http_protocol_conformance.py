@@ -315,7 +315,7 @@ def test_row_19_ready_only_after_loading_and_live_always(serve, sum_package):
     for path in ("health/ready", "models/total/ready", "models/total/versions/1/ready"):
         assert server.request("GET", f"/v2/{path}").status == 200
     assert server.request("GET", "/v2/models/total/ready").body == {"name": "total", "ready": True}
-    server.server.draining = True
+    server.server.dispatcher.draining = True
     assert server.request("GET", "/v2/health/ready").status == 503
 
 
@@ -372,7 +372,7 @@ def test_row_22_a_deadline_and_a_client_that_leaves_free_the_worker(serve, funct
         loaded = server.plane.route("times").champion.loaded
         wait_until(lambda: loaded.in_flight == 2)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset: it reads no more
-    wait_until(lambda: not server.server._connections)
+    wait_until(lambda: not server.server.connections)
     free.set()
     assert server.request("POST", "/v2/models/times/infer", row).body["outputs"][0]["data"] == [2.0]
     assert loader.runners[package.digest].calls == before + 1

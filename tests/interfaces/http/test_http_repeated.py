@@ -35,7 +35,7 @@ class Wire:
 
 
 class Taken:
-    """A server that notes what its connections hand over."""
+    """A server that notes what its connections hand over, and counts nobody."""
 
     limits = settings.load({"max_body_bytes": 1000}, {})
     draining = False
@@ -57,7 +57,7 @@ class Taken:
         self.requests.append((data, close))
 
     def told(self, pieces, *, forgetful):
-        connection = Connection(self)
+        connection = Connection(self, self)
         connection._misses = MAX_MISSES if forgetful else 0
         connection.connection_made(Wire())
         for piece in pieces:

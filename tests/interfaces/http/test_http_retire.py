@@ -18,7 +18,7 @@ def retiring(serve, sum_package):
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
         over = asyncio.Event()
         retired = asyncio.run_coroutine_threadsafe(server.server.retire(seconds, over), server.loop)
-        while not server.server.draining:
+        while not server.server.dispatcher.draining:
             time.sleep(0.001)
         return server, client, retired, over
 

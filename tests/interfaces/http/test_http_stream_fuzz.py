@@ -54,7 +54,7 @@ def test_a_damaged_stream_gets_no_answer_above_499_and_leaves_nothing_open(serve
 
     send()
     deadline = time.monotonic() + 10
-    while server.server._connections and time.monotonic() < deadline:
+    while server.server.connections and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not server.server._connections
+    assert not server.server.connections
     assert server.request("GET", "/v2/health/live").status == 200

@@ -99,7 +99,7 @@ def test_what_a_client_asked_who_has_gone_is_not_run(slow):
         with slow.connect() as leaves:
             leaves.sendall(request_of(3.0))
             until(lambda: slow.plane.routes["echo"].champion.loaded.in_flight == 2)
-        until(lambda: len(slow.server._connections) == 1)
+        until(lambda: len(slow.server.connections) == 1)
         slow.model.gate.set()
         Answers(stays).next()
     until(lambda: slow.plane.routes["echo"].champion.loaded.in_flight == 0)

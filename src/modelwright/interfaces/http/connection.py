@@ -50,18 +50,6 @@ class Server(Protocol):
     limits: Settings
     draining: bool
 
-    def enter(self, connection: Connection) -> None:
-        """Count a connection in, or turn it away."""
-        ...
-
-    def linger(self, connection: Connection) -> None:
-        """Count out a connection that has its last answer."""
-        ...
-
-    def leave(self, connection: Connection) -> None:
-        """Count a connection out."""
-        ...
-
     def handle(self, connection: Connection, request: Request, connection_line: bytes) -> None:
         """Answer a request; ``connection_line`` is what the answer says about the connection."""
         ...
@@ -75,6 +63,22 @@ class Server(Protocol):
         ...
 
 
+class Admission(Protocol):
+    """Who counts connections."""
+
+    def enter(self, connection: Connection) -> None:
+        """Count a connection in, or turn it away."""
+        ...
+
+    def linger(self, connection: Connection) -> None:
+        """Count out a connection that has its last answer."""
+        ...
+
+    def leave(self, connection: Connection) -> None:
+        """Count a connection out."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """A connection is idle, reads a head, reads a body, or lingers.
 
@@ -84,6 +88,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_admission",
         "_answered",
         "_began",
         "_body",
@@ -116,8 +121,8 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, admission: Admission) -> None:
+        self._server, self._admission = server, admission
         self._parser = httptools.HttpRequestParser(self)
         self._state, self._refused, self._paused, self._ended = _HEAD, False, False, False
         self._began = time.monotonic()
@@ -145,11 +150,11 @@ class Connection(asyncio.Protocol):
         """Ask to be let in."""
         self.transport = cast("asyncio.Transport", transport)
         self.address = (transport.get_extra_info("peername") or ("",))[0]
-        self._server.enter(self)
+        self._admission.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection; what it asked and has not begun is not run."""
-        self._server.leave(self)
+        self._admission.leave(self)
         for exchange in self.exchanges:
             exchange.cancel()
         self.exchanges.clear()
@@ -411,7 +416,7 @@ class Connection(asyncio.Protocol):
         self._deadline = time.monotonic() + LINGER_SECONDS
         if self._state == _LINGER and not self._ended and transport.can_write_eof():  # TLS has no half-closed state
             transport.write_eof()
-            self._server.linger(self)
+            self._admission.linger(self)
         else:
             transport.close()
 
