@@ -10,6 +10,9 @@ from modelwright.core.metric import Metric
 BEYOND_CHANCE = 0.05
 """A gap whose q-value is at most this is more than chance makes of so many gaps."""
 
+MAIN = ("log_loss", "rmse", "accuracy")
+"""What a table of a slice shows: the first of them that was measured."""
+
 Kind = Literal["level", "range", "other", "missing"]
 Rate = Literal["selection_rate", "true_positive_rate", "false_positive_rate"]
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from modelwright.core.record_codec import from_json
 from modelwright.core.signature import Task
-from modelwright.core.slices import BEYOND_CHANCE, Fairness, Gap, Group, GroupRate, Slices, Spread
+from modelwright.core.slices import BEYOND_CHANCE, MAIN, Fairness, Gap, Group, GroupRate, Slices, Spread
 from modelwright.pack.card_record import NOT_PROVIDED, Chart, Mark, Section
 
-MAIN = ("log_loss", "rmse", "accuracy")
-"""What a slice's table and chart show: the first of them that was measured."""
 _TINY = 0.001
 _WITHIN = "not told apart from chance"
 _MEANING = (

@@ -7,20 +7,20 @@ from typing import Any
 
 import click
 
-from modelwright.core.slices import BEYOND_CHANCE
+from modelwright.core.slices import BEYOND_CHANCE, MAIN
 from modelwright.interfaces.cli.output import print_table, shown
-
-_MAIN = ("log_loss", "rmse", "accuracy")
-"""What the table of a column shows, the first that was measured; gaps of the others are lines where they stand out."""
 
 _RATES = ("rate", "lowest", "highest", "difference", "low", "high", "ratio", "low", "high")
 
 
 def show_slices(slices: Sequence[Mapping[str, Any]]) -> None:
-    """A table per column with the gaps of its groups, and one with the rates by group; nothing where none are."""
+    """A table per column with the gaps of its groups, and one with the rates by group; nothing where none are.
+
+    The table is of one metric; gaps of the others are lines where they stand out.
+    """
     for one in slices:
         measured = {metric["name"] for group in one["groups"] for metric in group["metrics"]}
-        main = next((name for name in _MAIN if name in measured), "")
+        main = next((name for name in MAIN if name in measured), "")
         click.echo()
         print_table(
             f"By {one['column']} ({main or 'no group is large enough'}; gap: group minus the other rows)",
