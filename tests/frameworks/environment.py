@@ -25,8 +25,13 @@ AT_ONCE = min(os.cpu_count() or 1, 4)  # one family's tests run while another on
 
 
 def families() -> list[str]:
-    """The families that have tests here."""
-    return sorted(path.parent.name for path in HERE.glob("*/requirements.txt"))
+    """The families that have tests here, those with the most to try first: nobody waits for them alone at the end."""
+    places = [path.parent for path in HERE.glob("*/requirements.txt")]
+    return [place.name for place in sorted(places, key=lambda place: -sum(map(_bytes, place.glob("*.py"))))]
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size
 
 
 def install(name: str) -> Path:
