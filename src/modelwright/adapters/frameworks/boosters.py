@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.frameworks.extras import require
-from modelwright.adapters.frameworks.sklearn import ASKED, NEEDS, NO_ONNX, because
-from modelwright.core.errors import ModelwrightError, RefusedError
+from modelwright.adapters.frameworks.routes import on_route
+from modelwright.adapters.frameworks.sklearn import NEEDS
+from modelwright.core.errors import RefusedError
 from modelwright.core.native import Isolation
 from modelwright.core.table import Table
 from modelwright.native.boosters import SUFFIXES, Booster, Library
@@ -87,16 +88,12 @@ class BoosterFramework:
         _require(type(held).__module__.partition(".")[0])
         from modelwright.adapters.frameworks.boosters_estimator import boosted  # lazy: needs the extra
 
-        booster, why = boosted(held, classes_of(hints)), ASKED
-        booster = booster.renamed(examples.names if examples is not None else ())
-        if route != "native":
-            try:
-                return graph_of(booster, examples, target, type(held).__name__)
-            except ModelwrightError as error:
-                if route == "onnx" or error.code not in NO_ONNX:
-                    raise
-                why = because(error)
-        return self._native(booster, examples, target, isolation, why)
+        booster = boosted(held, classes_of(hints)).renamed(examples.names if examples is not None else ())
+        return on_route(
+            route,
+            lambda: graph_of(booster, examples, target, type(held).__name__),
+            lambda why: self._native(booster, examples, target, isolation, why),
+        )
 
     def _native(
         self, booster: Booster, examples: Table | None, target: str, isolation: Isolation, why: str

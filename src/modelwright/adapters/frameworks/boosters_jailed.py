@@ -8,8 +8,8 @@ from typing import Any
 
 from modelwright.adapters.frameworks.boosters import classes_of, described, graph_of, library_of_file
 from modelwright.adapters.frameworks.families import Asked
-from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because, neither
-from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.adapters.frameworks.routes import on_route
+from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
 from modelwright.native.boosters import SUFFIXES, Booster, read_booster
 from modelwright.ports.framework import Conversion
@@ -45,22 +45,21 @@ def convert_opened(model: Any, asked: Asked) -> Conversion:
 
     booster = model if isinstance(model, Booster) else boosted(model, classes_of(asked.hints))
     booster = booster.renamed(asked.examples.names if asked.examples is not None else ())
-    kind, why = "Booster" if isinstance(model, Booster) else type(model).__name__, asked.why
-    if asked.route != "native":
-        try:
-            return graph_of(booster, asked.examples, asked.target, kind)
-        except ModelwrightError as error:
-            if asked.route == "onnx" or error.code not in NO_ONNX:
-                raise
-            why = because(error)
-    why = why or ASKED
-    name = f"model{SUFFIXES[booster.library]}"
-    file = Path.cwd() / name
-    booster.save(file)
-    try:
+    kind = "Booster" if isinstance(model, Booster) else type(model).__name__
+
+    def as_code(why: str) -> Conversion:
+        name = f"model{SUFFIXES[booster.library]}"
+        file = Path.cwd() / name
+        booster.save(file)
         made = convert_native(
             estimator(booster), file, asked.examples, target=asked.target, why=why, native=Native("booster", name)
         )
-    except ModelwrightError as error:
-        raise neither(error, why) from error
-    return replace(described(made, booster, kind), files={name: file.read_bytes()})
+        return replace(described(made, booster, kind), files={name: file.read_bytes()})
+
+    return on_route(
+        asked.route,
+        lambda: graph_of(booster, asked.examples, asked.target, kind),
+        as_code,
+        why=asked.why,
+        explain=True,
+    )

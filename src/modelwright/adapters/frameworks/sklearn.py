@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.frameworks.extras import require
+from modelwright.adapters.frameworks.routes import ASKED, NO_ONNX, because
 from modelwright.adapters.frameworks.sklearn_precision import OPTIONS, wanted_numbers
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.core.native import Isolation
 from modelwright.core.table import Table
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
-ASKED = "It was asked for."
 NEEDS = ("sklearn", "skl2onnx", "onnx", "pandas")
-NO_ONNX = frozenset({"pack.unconvertible", "pack.parity-failed", "pack.unsupported-model"})
-"""Codes of the errors that say: not on the ONNX route."""
 _BOOSTERS = frozenset({"catboost", "lightgbm", "xgboost"})  # their estimators are scikit-learn's too
 SUFFIXES = frozenset({".joblib", ".pkl", ".pickle"})
 
@@ -137,21 +135,3 @@ def pickled(model: Any) -> Iterator[Path]:
                 fix="Use no lambda and no class or function that is defined inside another one.",
             ) from error
         yield file
-
-
-def because(error: ModelwrightError) -> str:
-    """Why a model runs as code, from the error of its conversion."""
-    return f"{error.what} {error.why}".strip()[:1000]
-
-
-def neither(error: ModelwrightError, why: str) -> ModelwrightError:
-    """The error of a model that cannot run as code either, with why it is no graph."""
-    if why == ASKED:
-        return error
-    return type(error)(
-        error.code,
-        error.what,
-        why=f"{error.why} It is not converted because: {why}",
-        fix=error.fix,
-        details=error.details,
-    )

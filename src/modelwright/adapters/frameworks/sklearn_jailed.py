@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelwright.adapters.frameworks.families import Asked, family, family_of
-from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because, neither
+from modelwright.adapters.frameworks.routes import ASKED, neither, on_route
 from modelwright.core.errors import BadInputError, ModelwrightError
 from modelwright.ports.framework import Conversion
 
@@ -53,19 +53,13 @@ def _on_route(model: Any, asked: Asked) -> Conversion:
     from modelwright.adapters.frameworks.sklearn_convert import convert  # lazy: heavy, and not for other families
     from modelwright.adapters.frameworks.sklearn_native import convert_native
 
-    why = asked.why
-    if asked.route != "native":
-        try:
-            return convert(model, asked.examples, target=asked.target, hints=asked.hints)
-        except ModelwrightError as error:
-            if asked.route == "onnx" or error.code not in NO_ONNX:
-                raise
-            why = because(error)
-    why = why or ASKED
-    try:
-        return convert_native(model, asked.path, asked.examples, target=asked.target, why=why)
-    except ModelwrightError as error:
-        raise neither(error, why) from error
+    return on_route(
+        asked.route,
+        lambda: convert(model, asked.examples, target=asked.target, hints=asked.hints),
+        lambda why: convert_native(model, asked.path, asked.examples, target=asked.target, why=why),
+        why=asked.why,
+        explain=True,
+    )
 
 
 def _open(asked: Asked) -> Any:

@@ -29,6 +29,7 @@ from modelwright.adapters.frameworks.native_answers import (
     stands_alone,
 )
 from modelwright.adapters.frameworks.parity import beyond_refusal
+from modelwright.adapters.frameworks.routes import on_route
 from modelwright.adapters.frameworks.sklearn_graph import LABEL, SCORES, VALUE
 from modelwright.adapters.frameworks.sklearn_rows import Typing
 from modelwright.adapters.frameworks.statsmodels_graph import link_of, to_graph
@@ -105,15 +106,7 @@ def convert_opened(model: Any, asked: Asked) -> Conversion:
         RefusedError: ``pack.unconvertible``, ``pack.parity-failed``; ``pack.native-differs``, ``pack.not-repeatable``.
     """
     subject = _subject(model, asked)
-    why = "It was asked for."
-    if asked.route != "native":
-        try:
-            return _as_graph(subject)
-        except RefusedError as error:
-            if asked.route == "onnx":
-                raise
-            why = f"{error.what} {error.why}"
-    return _as_code(subject, asked, asked.why or why)
+    return on_route(asked.route, lambda: _as_graph(subject), lambda why: _as_code(subject, asked, why), why=asked.why)
 
 
 def _subject(model: Any, asked: Asked) -> _Subject:

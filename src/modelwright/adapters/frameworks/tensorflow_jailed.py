@@ -9,11 +9,11 @@ from modelwright.adapters.frameworks import tensorflow_lite
 from modelwright.adapters.frameworks.environment import environment
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import stands_alone
-from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because, neither
+from modelwright.adapters.frameworks.routes import on_route
 from modelwright.adapters.frameworks.sklearn_advice import first_line
 from modelwright.adapters.frameworks.tensor_inputs import ways
 from modelwright.adapters.frameworks.tensor_proof import TOLERANCE, Question, kept, proof, question
-from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError
+from modelwright.core.errors import BadInputError, RefusedError
 from modelwright.core.native import Native
 from modelwright.native import open_model
 from modelwright.native.tensorflow_model import Opened, open_file
@@ -48,21 +48,14 @@ def convert_opened(model: Opened, asked: Asked) -> Conversion:
     questioned = question(given, model.answer, asked.hints, asked.target)
     if made_lite:
         return _lite(model, questioned)
-    why = asked.why or (LITE if model.kind == "tflite" else "")
-    if asked.route != "native" and not why:
-        try:
-            return _graph(model, questioned)
-        except ModelwrightError as error:
-            if asked.route == "onnx" or error.code not in NO_ONNX:
-                raise
-            why = because(error)
-    why = why or ASKED
-    native = Native("tensorflow", asked.path.name)
-    try:
+
+    def as_code(why: str) -> Conversion:
+        native = Native("tensorflow", asked.path.name)
         outputs, parity, apart = kept(questioned, open_model(native, asked.path, questioned.signature))
-    except ModelwrightError as error:
-        raise neither(error, why) from error
-    return replace(_conversion(model, questioned, why, apart), native=native, parity=parity, outputs=outputs)
+        return replace(_conversion(model, questioned, why, apart), native=native, parity=parity, outputs=outputs)
+
+    why = asked.why or (LITE if model.kind == "tflite" else "")
+    return on_route(asked.route, lambda: _graph(model, questioned), as_code, why=why, explain=True)
 
 
 def _lite(model: Opened, questioned: Question) -> Conversion:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.frameworks.extras import TORCH_FIRST, require
-from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because
-from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.adapters.frameworks.routes import on_route
+from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
 from modelwright.core.table import Table
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
@@ -81,20 +81,18 @@ class TorchFramework:
 
         with in_memory(model) as opened:
             asked = ask(opened, examples, hints, target)
-            why = ASKED
-            if route != "native":
-                try:
-                    made = convert(opened, asked)
-                except ModelwrightError as error:
-                    if route == "onnx" or error.code not in NO_ONNX:
-                        raise
-                    why = because(error)
-                else:
-                    notes = {"isolation": "none: the model was already an object in the caller's process"}
-                    return replace(made, notes=made.notes | notes)
-            with saved(opened, asked.typed, whole=bool(hints.options.get("split"))) as file:
-                made = self._file(file, examples, target, "native", isolation, hints, why)
-        return replace(made, model_class=type(model).__name__)
+
+            def as_graph() -> Conversion:
+                made = convert(opened, asked)
+                notes = {"isolation": "none: the model was already an object in the caller's process"}
+                return replace(made, notes=made.notes | notes)
+
+            def as_code(why: str) -> Conversion:
+                with saved(opened, asked.typed, whole=bool(hints.options.get("split"))) as file:
+                    made = self._file(file, examples, target, "native", isolation, hints, why)
+                return replace(made, model_class=type(model).__name__)
+
+            return on_route(route, as_graph, as_code)
 
     def _file(
         self,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.frameworks.families import Asked
-from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because, neither
+from modelwright.adapters.frameworks.routes import on_route
 from modelwright.adapters.frameworks.torch_convert import ask, convert, keep
 from modelwright.adapters.frameworks.torch_files import unsplittable
-from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.errors import BadInputError
 from modelwright.core.native import Native
 from modelwright.native.torch_model import Opened, of_module, open_file, settings_of
 from modelwright.ports.framework import Conversion
@@ -54,21 +54,14 @@ def convert_opened(model: Any, asked: Asked) -> Conversion:
     split = bool(asked.hints.options.get("split"))
     if split and held.kind != "module":
         raise unsplittable()
-    why = SPLIT if split else asked.why
-    if asked.route != "native" and not why:
-        try:
-            return convert(held, question)
-        except ModelwrightError as error:
-            if asked.route == "onnx" or error.code not in NO_ONNX:
-                raise
-            why = because(error)
-    why = why or ASKED
-    try:
+
+    def as_code(why: str) -> Conversion:
         if held is model:
             return keep(held, question, Native("torch", asked.path.name, split=split), asked.path, why)
         return _saved_anew(held, question, why)
-    except ModelwrightError as error:
-        raise neither(error, why) from error
+
+    why = SPLIT if split else asked.why
+    return on_route(asked.route, lambda: convert(held, question), as_code, why=why, explain=True)
 
 
 def _saved_anew(held: Opened, question: Any, why: str) -> Conversion:

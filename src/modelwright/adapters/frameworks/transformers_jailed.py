@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from modelwright.adapters.frameworks.environment import environment
 from modelwright.adapters.frameworks.families import Asked
 from modelwright.adapters.frameworks.native_answers import Outputs, agreement, output_specs, stands_alone
-from modelwright.adapters.frameworks.sklearn import ASKED, NO_ONNX, because
+from modelwright.adapters.frameworks.routes import on_route
 from modelwright.adapters.frameworks.sklearn_advice import examples_rejected
 from modelwright.adapters.frameworks.tensor_proof import TOLERANCE
 from modelwright.adapters.frameworks.transformers_network import as_files
 from modelwright.adapters.frameworks.transformers_proof import beyond, compared, texts
-from modelwright.core.errors import BadInputError, ModelwrightError, RefusedError
+from modelwright.core.errors import BadInputError, RefusedError
 from modelwright.core.native import Native
 from modelwright.core.package import Parity
 from modelwright.core.signature import Signature, TensorSpec
@@ -103,15 +103,12 @@ def convert_opened(model: Folder, asked: Asked) -> Conversion:
     except Exception as error:
         raise examples_rejected(error) from error
     signature = _meaning(replace(inputs, outputs=output_specs(own), target=asked.target), model)
-    wanted, why = asked.hints.options["network"], ""
-    if wanted != "torch":
-        try:
-            return _lean(model, signature, tensors)
-        except ModelwrightError as error:
-            if wanted == "onnx" or error.code not in NO_ONNX:
-                raise
-            why = because(error)
-    return _as_it_is(model, asked.path, signature, tensors, own, why)
+    network = asked.hints.options["network"]
+    return on_route(
+        "native" if network == "torch" else network,
+        lambda: _lean(model, signature, tensors),
+        lambda why: _as_it_is(model, asked.path, signature, tensors, own, why),
+    )
 
 
 def _lean(model: Folder, signature: Signature, tensors: Outputs) -> Conversion:
@@ -159,7 +156,7 @@ def _as_it_is(
             why=f"The largest difference is {parity.max_difference:.3g}, in row {parity.worst_row}.",
             fix="A model must give the same answer each time.",
         )
-    why = f"{WHY} Its network runs with torch: {reason or ASKED}"
+    why = f"{WHY} Its network runs with torch: {reason}"
     return _conversion(model, signature, tensors, outputs, apart, parity, why)
 
 
