@@ -81,6 +81,16 @@ def sha256(content: Content) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def stored(parts: Iterable[bytes]) -> StoredFile:
     """The parts as a file without a name, which no other process can open.
 

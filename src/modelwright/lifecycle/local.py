@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from modelwright.check import check, split_target, verdict_json
+from modelwright.core.content import file_sha256
 from modelwright.core.errors import BadInputError, CorruptError
 from modelwright.core.graph import declared_in
 from modelwright.core.native import Isolation
@@ -93,7 +93,7 @@ def pack_file(
         labels=labels,
         reference=training,
         source_sha256=source_digest(artifact, conversion),
-        data_digest=file_digest(data) if data else "",
+        data_digest=file_sha256(data) if data else "",
         policy=policy,
         idempotent=idempotent,
         evidence=said,
@@ -178,13 +178,7 @@ def source_file(artifact: Path, conversion: Conversion) -> Path:
 
 def source_digest(artifact: Path, conversion: Conversion) -> str:
     """Hex SHA-256 of the model's own file; empty where the adapter of a folder gives one in its notes."""
-    return "" if "source_sha256" in conversion.notes else file_digest(source_file(artifact, conversion))
-
-
-def file_digest(path: Path) -> str:
-    """Hex SHA-256 of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return "" if "source_sha256" in conversion.notes else file_sha256(source_file(artifact, conversion))
 
 
 def check_files(

@@ -17,12 +17,11 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from modelwright.core.errors import BadInputError, ModelwrightError
+from modelwright.core.errors import ModelwrightError
 from modelwright.interfaces.http.server import DataPlane
 from modelwright.processes import gateway_options, logs, tls
 from modelwright.processes.child import RETIRE, RETIRE_SECONDS, die_with_parent
@@ -36,6 +35,7 @@ from modelwright.processes.predicting import Predicting
 from modelwright.processes.table_serving import TableServing
 from modelwright.serve.memory import keep_one_heap
 from modelwright.settings import Settings
+from modelwright.wiring.home import make_home
 
 if TYPE_CHECKING:
     from modelwright.interfaces.peers.server import PeerServer
@@ -191,7 +191,7 @@ def run_gateway(options: GatewayOptions, settings: Settings) -> int:
         listener = socket.socket(fileno=options.listener)
     else:
         listener = listen(options.http, name="http", insecure=options.insecure or bool(settings.tls_certificate))
-    _make_home(settings.home)
+    make_home(settings.home, "run", "log")
     room = room_for(settings.max_connections)
     if room < settings.max_connections:
         _logger.warning("fewer connections: the limit of open files is low", extra={"max_connections": room})
@@ -212,18 +212,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         from modelwright.interfaces.cli.output import print_error  # lazy: a process that serves needs no terminal
 
         return print_error(error, as_json=False)
-
-
-def _make_home(home: Path) -> None:
-    try:
-        for folder in (home, home / "run", home / "log"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(
-            "settings.home-unusable",
-            f"The data directory {home} cannot be used: {error.strerror}.",
-            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
-        ) from error
 
 
 def _say(line: str) -> None:

@@ -21,15 +21,7 @@ def private_home(home: Path) -> Path:
     Raises:
         BadInputError: ``settings.home-unusable`` when it cannot be made or others may write to it.
     """
-    try:
-        for folder in (home, *(home / name for name in ("blobs", "log", "run", "keys", "work"))):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(
-            "settings.home-unusable",
-            f"The data directory {home} cannot be used: {error.strerror}.",
-            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
-        ) from error
+    make_home(home, "blobs", "log", "run", "keys", "work")
     if not os.access(home, os.W_OK | os.X_OK):
         raise BadInputError(
             "settings.home-unusable",
@@ -45,6 +37,23 @@ def private_home(home: Path) -> Path:
             fix=f"chmod go-w {home}",
         )
     return home
+
+
+def make_home(home: Path, *names: str) -> None:
+    """Make the data directory (0700), and these folders in it.
+
+    Raises:
+        BadInputError: ``settings.home-unusable``.
+    """
+    try:
+        for folder in (home, *(home / name for name in names)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            "settings.home-unusable",
+            f"The data directory {home} cannot be used: {error.strerror}.",
+            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
+        ) from error
 
 
 def serve_alone(package: Package, home: Path) -> str:

@@ -18,7 +18,7 @@ from modelwright.native import open_model
 from modelwright.native.torch_model import open_file
 from modelwright.ports.framework import Hints
 from modelwright.testing.errors import error_code
-from modelwright.testing.framework import FrameworkConformance
+from modelwright.testing.framework import AskedTwice, FrameworkConformance
 
 CODE = str(Path(__file__).with_name("nets.py"))
 FREE = {0: torch.export.Dim.DYNAMIC}
@@ -49,21 +49,7 @@ def served(conversion, folder):
     return lambda feeds: dict(zip(names, graph.run(names, feeds), strict=True))
 
 
-class Twice(TorchFramework):
-    """A conversion takes seconds: the same question is asked twice, and no more."""
-
-    def __init__(self):
-        super().__init__()
-        self.given = {}
-
-    def convert(self, model, examples, **more):
-        given = self.given.setdefault((len(examples), more.get("target")), [])
-        if len(given) < 2:
-            given.append(super().convert(model, examples, **more))
-        return given[-1]
-
-
-TWICE = Twice()
+TWICE = AskedTwice(TorchFramework())
 
 
 class TestConformance(FrameworkConformance):

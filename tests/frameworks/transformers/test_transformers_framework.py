@@ -27,7 +27,7 @@ from modelwright.native.transformers_model import open_folder
 from modelwright.pack import build
 from modelwright.ports.framework import Hints
 from modelwright.testing.errors import error_code
-from modelwright.testing.framework import FrameworkConformance
+from modelwright.testing.framework import AskedTwice, FrameworkConformance
 
 TEXTS = ["the flight was late", "a good day in Ulm", "rain over Zürich and no flight", "late", "", "good good good"]
 LABELS = {0: "bad", 1: "fair", 2: "good"}
@@ -81,21 +81,7 @@ def as_it_is(classifier):
     return TransformersFramework().convert(classifier, texts(), target="mood", hints=Hints({}, {"network": "torch"}))
 
 
-class Twice(TransformersFramework):
-    """A conversion takes seconds: the same question is asked twice, and no more."""
-
-    def __init__(self):
-        super().__init__()
-        self.given = {}
-
-    def convert(self, model, examples, **more):
-        given = self.given.setdefault((len(examples), more.get("target")), [])
-        if len(given) < 2:
-            given.append(super().convert(model, examples, **more))
-        return given[-1]
-
-
-TWICE = Twice()
+TWICE = AskedTwice(TransformersFramework())
 
 
 class TestConformance(FrameworkConformance):

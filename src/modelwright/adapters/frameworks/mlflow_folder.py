@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ from typing import Any
 import yaml
 
 from modelwright.adapters.frameworks.extras import require
+from modelwright.adapters.frameworks.source_digest import files_sha256
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
-from modelwright.core.package import canonical_json
 from modelwright.core.package_codec import MANIFEST, MLMODEL
 from modelwright.core.table import Table
 from modelwright.features.columns import table_of_rows
@@ -244,9 +243,5 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _origin(folder: Path, told: Described) -> dict[str, str]:
     """Where the model came from, and a digest over all of its files."""
-    digests = {}
-    for name, path in _files(folder).items():
-        with path.open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    whole = {"source_sha256": hashlib.sha256(canonical_json(digests)).hexdigest()}
+    whole = {"source_sha256": files_sha256(_files(folder))}
     return whole | ({"mlflow": told.origin} if told.origin else {})

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.frameworks.extras import require
+from modelwright.adapters.frameworks.source_digest import files_sha256
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
-from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
 from modelwright.native.tensorflow_model import SAVED_MODEL
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
@@ -117,11 +116,7 @@ def _source(model: Path) -> dict[str, str]:
     """The digest of a folder, over all of its files; of a file it is taken elsewhere."""
     if not model.is_dir():
         return {}
-    digests = {}
-    for name, path in {SAVED_MODEL: model / SAVED_MODEL, **_beside(model)}.items():
-        with path.open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"source_sha256": hashlib.sha256(canonical_json(digests)).hexdigest()}
+    return {"source_sha256": files_sha256({SAVED_MODEL: model / SAVED_MODEL, **_beside(model)})}
 
 
 def _wants_lite(hints: Hints, route: Route) -> bool:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.frameworks.extras import TORCH_FIRST, require
 from modelwright.adapters.frameworks.python_file import beside
+from modelwright.adapters.frameworks.source_digest import files_sha256
 from modelwright.core.errors import BadInputError
 from modelwright.core.native import Isolation
-from modelwright.core.package import canonical_json
 from modelwright.core.table import Table
 from modelwright.ports.framework import NO_HINTS, Conversion, Hints, Route
 
@@ -110,16 +108,7 @@ class TransformersFramework:
             beside=files,
             hints=Hints(hints.tensors, {"task": _task(folder, hints), "network": _network(hints, route)}),
         )
-        return replace(made, notes=made.notes | {"source_sha256": _digest({FILE: folder / FILE, **files})})
-
-
-def _digest(files: Mapping[str, Path]) -> str:
-    """Hex SHA-256 of the names of the files and of what they hold."""
-    held = {}
-    for name, path in files.items():
-        with path.open("rb") as file:
-            held[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(canonical_json(held)).hexdigest()
+        return replace(made, notes=made.notes | {"source_sha256": files_sha256({FILE: folder / FILE, **files})})
 
 
 def _network(hints: Hints, route: Route) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
 import threading
 from pathlib import Path
 
-from modelwright.core.content import pieces
+from modelwright.core.content import file_sha256, pieces
 from modelwright.core.package import Package
 
 
@@ -41,7 +40,7 @@ class PackageFiles:
                 raise FileNotFoundError("the runner is closed")
             for name, entry in self._package.manifest.files.items():
                 path = self.files / name
-                if path.is_symlink() or not path.is_file() or _digest(path) != entry.sha256:
+                if path.is_symlink() or not path.is_file() or file_sha256(path) != entry.sha256:
                     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                     path.unlink(missing_ok=True)
                     with path.open("xb") as file:
@@ -88,8 +87,3 @@ def _private(prefix: str) -> tuple[Path, int]:
                     root.chmod(0o711)  # a jailed process becomes another user, who must reach the files
                 return root, lock
             os.close(lock)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

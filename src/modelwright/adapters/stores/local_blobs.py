@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import secrets
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelwright.adapters.stores.private_files import make_directory, sync_directory
-from modelwright.core.content import LARGE_BYTES, Content, StoredFile, pieces, sha256
+from modelwright.core.content import LARGE_BYTES, Content, StoredFile, file_sha256, pieces, sha256
 from modelwright.core.errors import CorruptError, NotFoundError, UnavailableError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -108,8 +107,7 @@ class LocalBlobs:
     def _holds(path: Path, digest: str) -> bool:
         """True when the very bytes are stored; a damaged blob is written anew."""
         try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == digest
+            return file_sha256(path) == digest
         except OSError:
             return False
 

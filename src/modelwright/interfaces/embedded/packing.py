@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from modelwright import wiring
 from modelwright.adapters.stores.package_files import open_path, write_directory, write_zip
 from modelwright.check import check as judge
+from modelwright.core.content import file_sha256
 from modelwright.core.errors import BadInputError
 from modelwright.core.graph import declared_in
 from modelwright.core.names import require_model_name
@@ -24,7 +25,7 @@ from modelwright.core.table import Table, missing
 from modelwright.core.verdict import Verdict
 from modelwright.features.columns import feeds
 from modelwright.features.tabular import column, table
-from modelwright.lifecycle.local import file_digest, owner
+from modelwright.lifecycle.local import owner
 from modelwright.pack import Evidence, build
 from modelwright.ports.framework import Framework, Hints, Route
 from modelwright.ports.runner import Runner
@@ -225,7 +226,7 @@ def _pack(
     if source is not None and source.is_dir() and conversion.native is not None:
         source = source / conversion.native.file
     known = source is None or "source_sha256" in conversion.notes  # a folder's adapter says it
-    digest = "" if known or source is None else file_digest(declared_in(source)[0])
+    digest = "" if known or source is None else file_sha256(declared_in(source)[0])
     return PackedModel(
         build(
             conversion,
