@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from modelwright.core.package import Package
 
 
+def make_home(home: Path, *names: str) -> None:
+    """Make the data directory (0700), and these folders in it.
+
+    Raises:
+        BadInputError: ``settings.home-unusable``.
+    """
+    try:
+        for folder in (home, *(home / name for name in names)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            "settings.home-unusable",
+            f"The data directory {home} cannot be used: {error.strerror}.",
+            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
+        ) from error
+
+
 def private_home(home: Path) -> Path:
     """Make the data directory (0700) with its folders.
 
@@ -37,23 +54,6 @@ def private_home(home: Path) -> Path:
             fix=f"chmod go-w {home}",
         )
     return home
-
-
-def make_home(home: Path, *names: str) -> None:
-    """Make the data directory (0700), and these folders in it.
-
-    Raises:
-        BadInputError: ``settings.home-unusable``.
-    """
-    try:
-        for folder in (home, *(home / name for name in names)):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(
-            "settings.home-unusable",
-            f"The data directory {home} cannot be used: {error.strerror}.",
-            fix="Set MODELWRIGHT_HOME (or --home) to a directory that you may write to.",
-        ) from error
 
 
 def serve_alone(package: Package, home: Path) -> str:
